@@ -37,7 +37,7 @@ SHARE = $(DESTDIR)$(PREFIX)/share
 PROGRAM = $(DESTDIR)$(PREFIX)/bin/synledger
 # Debuggers look for it there, by the link that the stripped program carries.
 DEBUG = $(DESTDIR)$(PREFIX)/bin/.debug/synledger.debug
-PAGES = $(addprefix $(SHARE)/man/man1/,synledger.1 synledger-run.1 synledger-read.1 synledger-check.1) $(SHARE)/man/man7/synledger.7
+PAGES = $(addprefix $(SHARE)/man/man1/,synledger.1 synledger-run.1 synledger-read.1 synledger-check.1 synledger-block.1) $(SHARE)/man/man7/synledger.7
 BASH_COMPLETION = $(SHARE)/bash-completion/completions/synledger
 ZSH_COMPLETION = $(SHARE)/zsh/site-functions/_synledger
 FISH_COMPLETION = $(SHARE)/fish/vendor_completions.d/synledger.fish
@@ -61,6 +61,22 @@ uninstall: ## Remove what install put there, with the same PREFIX and DESTDIR
 	@[ ! -d $(dir $(DEBUG)) ] || $(INSTALL_SUDO) rmdir --ignore-fail-on-non-empty $(dir $(DEBUG))
 	@[ ! -d $(dir $(CONFIG_EXAMPLE)) ] || $(INSTALL_SUDO) rmdir --ignore-fail-on-non-empty $(dir $(CONFIG_EXAMPLE))
 
+# Static, so that it runs on every distribution. Its messages name no path of this machine.
+TARGET ?= $(shell uname -m)-unknown-linux-musl
+STATIC := target/$(TARGET)/release
+REMAP = --remap-path-prefix=$(CURDIR)=/synledger --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo
+STATIC_FLAGS = CARGO_TARGET_$(shell tr a-z- A-Z_ <<<'$(TARGET)')_RUSTFLAGS='$(REMAP)'
+DIST ?= target/dist
+
+.PHONY: static
+static:
+	$(STATIC_FLAGS) $(CARGO) build --release --locked --target $(TARGET) -p synledger -p man
+
+.PHONY: dist
+dist: static ## Make static program, tarball, Debian package, image, bill of materials and sums in target/dist (rustup target add TARGET)
+	$(STATIC)/man $(STATIC)/pages
+	python3 packaging/dist.py --program $(STATIC)/synledger --man $(STATIC)/pages --target $(TARGET) --out $(DIST)
+
 .PHONY: test
 test: deps ## Install what the tests need (NO_INSTALL=1 skips that), then run them all (CAPTURES=DIR)
 	SYNLEDGER_CAPTURES=$(abspath $(CAPTURES)) tools/run-tests
@@ -74,6 +90,12 @@ test-tools: ## Test the oracle, the comparison and the test runner themselves
 	cd tools/oracle && PYTHONDONTWRITEBYTECODE=1 python3 -m unittest -v
 	cd tools && PYTHONDONTWRITEBYTECODE=1 python3 -m unittest -v
 
+.PHONY: test-packages
+test-packages: ## Make and test what is given away: bytes, package and unit on a booted machine, image, Ansible role (as root)
+	tools/install-test-deps packages
+	rm -rf $(DIST) && $(MAKE) --no-print-directory dist
+	cd packaging/tests && python3 -B -m unittest -v
+
 .PHONY: test-corpus
 test-corpus: build ## Compare frames, attempts and scans with the oracle over all captures, that with truth.csv, every log with its recorded hash; validate EVE (CAPTURES=DIR)
 	rm -rf target/crafted && $(CARGO) run --release --locked -q -p craft -- scenarios --seed 1 --out target/crafted
@@ -85,9 +107,23 @@ test-corpus: build ## Compare frames, attempts and scans with the oracle over al
 	python3 tools/oracle/eve_schema.py --binary $(BIN) --corpus $(CAPTURES) --crafted target/crafted target/probes target/crowds
 	python3 tools/oracle/zeek.py --binary $(BIN) --corpus $(CAPTURES) --crafted target/crafted
 
+.PHONY: prove
+prove: prove-asked build ## Count a capture's new connections by the sensor, by tshark and by a line of shell, and explain each difference (PCAP=FILE)
+	@PYTHONDONTWRITEBYTECODE=1 python3 tools/oracle/prove.py --binary $(BIN) -- '$(PCAP)'
+
+# Before anything is built.
+.PHONY: prove-asked
+prove-asked:
+	@test -n '$(PCAP)' || { echo 'prove: which capture? make prove PCAP=FILE' >&2; exit 2; }
+
 .PHONY: fuzz-corpus
 fuzz-corpus: build ## Cut every capture 200 times, mutate 1,000,000 frames, hold memory to 10,000,000 SYNs, split 2,000 captures (CAPTURES=DIR)
 	SYNLEDGER_CAPTURES=$(abspath $(CAPTURES)) SYNLEDGER_FUZZ=full $(CARGO) test --release --locked --test hostile --test memory --test splits -- --nocapture
+
+.PHONY: fuzz-block
+fuzz-block: ## Kill the block helper and its sensor 100 times, send it 1,000,000 messages (as root)
+	SYNLEDGER_FUZZ=full $(CARGO) test --locked --test firewall -- --nocapture
+	SYNLEDGER_FUZZ=full $(CARGO) test --locked --lib block::helper -- --nocapture
 
 .PHONY: test-scanners
 test-scanners: deps ## Scan and flood a host in namespaces with nmap, masscan, zmap and hping3; what detects them into target/tools.md (as root)
@@ -179,7 +215,8 @@ REPLAY_FRAMES ?= 300000
 flood: load-build ## Write a capture for tools/replay: target/flood.pcap (REPLAY_LOAD=mix, REPLAY_FRAMES=300000)
 	target/release/loadtest flood --load $(REPLAY_LOAD) --frames $(REPLAY_FRAMES) --write target/flood.pcap >/dev/null
 
-SCRIPTS := tools/as-root tools/install-test-deps tools/race tools/replay tools/run-tests tools/witness-fault
+SCRIPTS := packaging/tests/boot $(addprefix packaging/debian/,postinst postrm prerm) \
+	$(addprefix packaging/cloud/codedeploy/,install start validate) tools/as-root tools/install-test-deps tools/race tools/replay tools/run-tests tools/witness-fault
 .PHONY: check
 check: ## What CI holds against us: format, lints, docs, tidy, licences; warnings are errors
 	@if $(CARGO) fmt --version >/dev/null 2>&1; then set -x; $(CARGO) fmt --all --check; \

@@ -7,7 +7,7 @@ use std::time::Instant;
 use synledger::decode::Headers;
 use synledger::decode::key::Key;
 use synledger::decode::packet::tcp_flags;
-use synledger::flow::{Flows, Limits};
+use synledger::flow::{Flows, Limits, Lookup};
 
 const SYN: u8 = tcp_flags::SYN;
 const ACK: u8 = tcp_flags::ACK;
@@ -40,7 +40,8 @@ fn feed(flows: &mut Flows, packets: &[Headers]) -> u128 {
     let begin = Instant::now();
     for packet in packets {
         let mut packet = *packet;
-        let lookup = flows.prefetch(&mut packet);
+        let mut lookup = Lookup::default();
+        flows.prefetch(&mut packet, &mut lookup);
         flows.on_headers(&packet, &lookup, packet.ts_ns, &mut |_, _| ());
     }
     begin.elapsed().as_nanos() / packets.len() as u128

@@ -6,15 +6,20 @@
 //! `work NAME COUNT` runs a workload, for valgrind. Each workload is counted at two sizes: their difference has neither
 //! the set-up nor the making of the frames, which are as many at both sizes.
 
+#[path = "loads/ended.rs"]
+mod ended;
 #[path = "loads/mod.rs"]
 mod loads;
+#[path = "loads/pipeline.rs"]
+mod pipeline;
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
-use loads::traffic::{client, event, tcp};
+use ended::ended;
+use loads::traffic::{client, client_ipv6, event, tcp};
 use loads::{Load, flood, mixed, shard};
 use synledger::capture::bpf::fanout::{self, Keys};
 use synledger::capture::frame::{Class, Frame};
@@ -25,6 +30,7 @@ use synledger::inspect::contact::{Contact, ContactKind, Mark};
 use synledger::inspect::detector::Owned;
 use synledger::inspect::setting::Setting;
 use synledger::inspect::{Detectors, Flags, Rules};
+use synledger::log::event::Event;
 use synledger::log::fold::{FOLDS_MAX, Folds};
 use synledger::log::formats::context::Context;
 use synledger::log::formats::interfaces::Interfaces;
@@ -72,7 +78,7 @@ fn rules() -> Rules {
 
 type Work = fn(usize);
 
-const WORKLOADS: [(&str, Work); 12] = [
+const WORKLOADS: [(&str, Work); 16] = [
     ("decode SYN", |count| decode_frames(&flood(all()), count)),
     ("decode mixed", |count| decode_frames(&mixed_load(), count)),
     ("demux SYN", |count| demux_frames(&flood(all()), count)),
@@ -85,14 +91,28 @@ const WORKLOADS: [(&str, Work); 12] = [
     }),
     ("shard SYN flood (steady)", feed_steady),
     ("shard established", |count| {
-        feed_shard(&established(), rules(), (3 * CONNECTIONS, count));
+        feed_shard(&established(client), rules(), (3 * CONNECTIONS, count));
+    }),
+    ("shard established (IPv6)", |count| {
+        feed_shard(&established(client_ipv6), rules(), (3 * CONNECTIONS, count));
     }),
     ("shard mixed", |count| {
         feed_shard(&mixed_load(), rules(), (0, count))
     }),
     ("contacts", contacts),
-    ("logger text", |count| write_events("text:/dev/null", count)),
-    ("logger EVE", |count| write_events("eve:/dev/null", count)),
+    ("logger text", |count| {
+        write_events("text:/dev/null", event, count)
+    }),
+    ("logger EVE", |count| {
+        write_events("eve:/dev/null", event, count)
+    }),
+    ("logger EVE flow", |count| {
+        write_events("eve:/dev/null", ended, count)
+    }),
+    ("logger Zeek", write_zeek),
+    ("log pipeline", |count| {
+        pipeline::run(outputs("text:/dev/null"), count);
+    }),
 ];
 
 fn number(count: usize) -> u32 {
@@ -108,7 +128,7 @@ fn mixed_load() -> Load {
 }
 
 /// Handshakes of connections, then their data.
-fn established() -> Load {
+fn established(client: fn(u32) -> craft::Flow) -> Load {
     use craft::{ACK, PSH, SYN};
     let mut load = Load::default();
     let clients = || (0..number(CONNECTIONS)).map(client);
@@ -126,9 +146,10 @@ fn established() -> Load {
 fn decode_frames(load: &Load, count: usize) {
     let frames = load.frames();
     let mut headers = Headers::default();
-    let sound = frames[..count]
-        .iter()
-        .filter(|frame| black_box(&mut headers).read_plain(frame));
+    let sound = frames[..count].iter().filter(|frame| {
+        let headers = black_box(&mut headers);
+        headers.read_lean(frame) || headers.read_lean_ipv6(frame) || headers.read_plain(frame)
+    });
     assert_eq!(sound.count(), count);
 }
 
@@ -222,7 +243,13 @@ fn contacts(count: usize) {
     assert_eq!(detectors.counts().sources.held_back, count as u64);
 }
 
-fn write_events(spec: &str, count: usize) {
+fn write_zeek(count: usize) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let spec = format!("zeek:{}", folder.path().display());
+    write_events(&spec, ended, count);
+}
+
+fn outputs(spec: &str) -> Outputs {
     let context = Context {
         host: "bench".into(),
         interfaces: Interfaces::new(vec!["eth0".into()]),
@@ -234,13 +261,18 @@ fn write_events(spec: &str, count: usize) {
         text_format: Some(TextFormat::Short),
         ..spec.parse().expect("a spec")
     };
+    Outputs::open(&[spec], &context).expect("outputs")
+}
+
+fn write_events(spec: &str, event: fn(u32) -> Event, count: usize) {
     let events: Vec<_> = (0..all()).map(event).collect();
-    let mut outputs = Outputs::open(&[spec], &context).expect("outputs");
+    let mut outputs = outputs(spec);
     events[..count]
         .iter()
         .for_each(|one| outputs.write(one, LogTime::packet(one.step.due_ns()), 0));
     outputs.finish(0);
-    assert_eq!(outputs.counts()[0].written[0], count as u64);
+    let written: u64 = outputs.counts()[0].written.iter().sum();
+    assert_eq!(written, count as u64);
 }
 
 /// Instructions of the whole process that runs `count` items of a workload.

@@ -16,6 +16,7 @@ use synledger::capture::bpf::depth::{control_only, headers, without_bulk};
 use synledger::capture::bpf::fanout::{Keys, Mode, program};
 use synledger::capture::frame::{Class, LinkType};
 use synledger::capture::socket::{GATE, accept};
+use synledger::capture::tunnels::Tunnels;
 
 const ROUNDS: usize = 61;
 const FRAMES: usize = 4_000;
@@ -108,8 +109,14 @@ fn fanout(what: &str, listen: u32, socket: &TxSocket) {
 fn filters(listen: u32, socket: &TxSocket) {
     let tap = Tap::open(listen, true).expect("root may listen");
     let programs = [
-        ("headers", headers(LinkType::Ethernet, SNAPLEN, 2048)),
-        ("without bulk", without_bulk(LinkType::Ethernet, SNAPLEN)),
+        (
+            "headers",
+            headers(LinkType::Ethernet, SNAPLEN, 2048, &Tunnels::NONE),
+        ),
+        (
+            "without bulk",
+            without_bulk(LinkType::Ethernet, SNAPLEN, &Tunnels::NONE),
+        ),
         ("control only", control_only(SNAPLEN)),
     ];
     for (what, program) in programs {

@@ -38,11 +38,14 @@ impl fmt::Display for SetupError {
         if let Some(hint) = self.hint {
             write!(f, " ({hint})")?;
         }
-        // The error number adds nothing to the words.
-        let answer = self.source.to_string();
-        let words = answer.split(" (os error").next().unwrap_or(&answer);
-        write!(f, ": {words}")
+        write!(f, ": {}", without_number(&self.source))
     }
+}
+
+/// An error in words: the error number of the kernel adds nothing to them.
+pub fn without_number(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_owned()
 }
 
 impl error::Error for SetupError {

@@ -3,6 +3,7 @@
 
 /// The sketch; `REGISTERS` is a power of two. The standard error is 104 % / √`REGISTERS`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct HyperLogLog<const REGISTERS: usize>([u8; REGISTERS]);
 
 impl<const REGISTERS: usize> Default for HyperLogLog<REGISTERS> {

@@ -42,7 +42,10 @@ pub mod sensor;
 pub mod settings;
 pub mod shard;
 pub(crate) mod shedding;
+pub mod snapshot;
 pub(crate) mod splitmix;
 pub mod sys;
 pub mod time;
 pub mod witness;
+
+pub use respond::block::{firewall, helper, nft, xdp};

@@ -10,9 +10,12 @@ use synledger::settings::flags::Command;
 
 fn main() -> ExitCode {
     commands::install_panic_hook();
+    if let Some(code) = commands::helper(std::env::args_os()) {
+        return ExitCode::from(code);
+    }
     let mut cli = match arguments::parse(std::env::args_os(), Path::new(DEFAULT_PATH)) {
         Ok(cli) => cli,
-        Err(Refused::CommandLine(error)) => commands::refuse(&error),
+        Err(Refused::CommandLine(error)) => commands::refuse(error),
         Err(Refused::File(error)) => return failed(&error.into()),
     };
     let given = arguments::given(&mut cli).clone();
@@ -23,6 +26,7 @@ fn main() -> ExitCode {
         Command::Run(args) => commands::run(args),
         Command::Read(args) => commands::read(args),
         Command::Check(args) => commands::check(&args),
+        Command::Block(args) => commands::block(&args),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),

@@ -1,7 +1,11 @@
 //! Each counter, changed by one, opens exactly the identities that it belongs to.
 
+#[path = "books/blocks.rs"]
+mod blocks;
 #[path = "books/detectors.rs"]
 mod detectors;
+#[path = "books/rings.rs"]
+mod rings;
 #[path = "books/witness.rs"]
 mod witness;
 
@@ -9,7 +13,7 @@ use synledger::books::output::OutputBooks;
 use synledger::books::output::{LogCounts, OutputCounts};
 use synledger::books::record_kind::{EventKind, KINDS};
 use synledger::books::responder::{ResponderBooks, ResponderCounts};
-use synledger::books::ring::{RingCounts, RingId, by_ring};
+use synledger::books::ring::{RingCounts, RingId};
 use synledger::books::shard::ShardCounts;
 use synledger::books::{Books, InFlight};
 use synledger::counters::Counters;
@@ -38,8 +42,7 @@ const TAKEN: &str = "blocklist:x: detections = accepted + refused";
 const LISTED: &str = "blocklist:x: added = listed + expired + displaced + withdrawn";
 const RECORDS: &str = ": flow raised = ";
 
-/// Every counter of a shard but the detectors', with the identities that it is a part of. A counter without an identity is a part of
-/// another counter, or is counted only once.
+/// Every counter of a shard but the detectors', with its identities; without any it is part of another, or counted once.
 const TABLE: &[(&str, &[&str])] = &[
     ("frames", &[FRAMES, DECODE]),
     ("packets", &[DECODE, STAGE]),
@@ -48,6 +51,10 @@ const TABLE: &[(&str, &[&str])] = &[
     ("late_packets", &[]),
     ("frames_cut_by_depth", &[]),
     ("syn_outside_class", &[]),
+    ("decapsulated_frames", &[]),
+    ("tunnels_opened", &[]),
+    ("tunnels_unopened", &[]),
+    ("checksums", &[]),
     ("connections_not_asked", &[CONNECTIONS]),
     ("folded_by_shards", &[FOLDED]),
     ("connections_folding", &[]),
@@ -91,6 +98,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("syn_joined", &[]),
     ("syn_joined_elsewhere", &[PACKETS]),
     ("packets_other_interface", &[PACKETS]),
+    ("packets_martian", &[PACKETS]),
     ("packets_early", &[]),
     ("packets_waiting", &[PACKETS]),
     ("packets_pushed_out", &[]),
@@ -193,13 +201,13 @@ fn shards() -> ShardCounts {
 
 fn output(name: &str) -> OutputBooks {
     let mut counts = OutputCounts {
-        written: [101, 4, 298, 3, 2],
+        written: [101, 4, 298, 3, 2, 5],
         ..OutputCounts::default()
     };
-    counts.dropped[0] = [40, 0, 0, 0, 0];
-    counts.dropped[4] = [2, 0, 0, 0, 1];
-    counts.folded = [99, 1, 0, 0, 0];
-    counts.not_asked = [2, 0, 0, 0, 4];
+    counts.dropped[0] = [40, 0, 0, 0, 0, 0];
+    counts.dropped[4] = [2, 0, 0, 0, 1, 0];
+    counts.folded = [99, 1, 0, 0, 0, 0];
+    counts.not_asked = [2, 0, 0, 0, 4, 0];
     OutputBooks {
         name: name.into(),
         counts,
@@ -261,9 +269,10 @@ fn books() -> Books {
         rings: vec![ring("open", 300), ring("data", 700)],
         outputs: vec![output("text:-"), output("eve:-")],
         responders: vec![responder()],
-        own_records: [0, 0, 0, 3, 7],
+        own_records: [0, 0, 0, 3, 7, 5],
         log: LogCounts {
             late_records: 0,
+            torn_records: 0,
             folded_by_logger: 3,
             flood_records: 5,
             folded_connections: 102,
@@ -272,6 +281,7 @@ fn books() -> Books {
             alerts_queue_full: 1,
         },
         witness: Some(witness::counts()),
+        blocks: Some(blocks::books()),
         at_exit: true,
         ..Books::default()
     }
@@ -302,10 +312,10 @@ fn add(counter: &mut u64, by: i64) {
 /// Changes each counter of the struct that `of` returns, and compares the identities with the table.
 fn assert_each_opens<C: Counters>(table: &[(&str, &[&str])], of: fn(&mut Books) -> &mut C) {
     let mut names = Vec::new();
-    // A counter with the label `kind` or `owner` has identities for each value of it.
+    // A counter with the label `kind`, `owner` or `origin` has identities for each value of it.
     of(&mut books()).each(&mut |counter| {
         let label = counter.labels.first();
-        let label = label.filter(|(name, _)| ["kind", "owner"].contains(name));
+        let label = label.filter(|(name, _)| ["kind", "owner", "origin"].contains(name));
         let value = label.map_or(String::new(), |(_, value)| format!(" {value}"));
         names.push(counter.name() + &value);
     });
@@ -361,6 +371,13 @@ fn every_counter_of_the_witness_opens_its_identities() {
 }
 
 #[test]
+fn every_counter_of_blocks_opens_its_identities() {
+    assert_each_opens(blocks::TABLE, |books| {
+        &mut books.blocks.as_mut().expect("one").counts
+    });
+}
+
+#[test]
 fn every_counter_of_a_responder_opens_its_identities() {
     assert_each_opens(RESPONDER, |books| &mut books.responders[0].counts);
     assert_opens("withheld_detections", &[WITHHELD], |books, by| {
@@ -413,25 +430,11 @@ fn every_counter_of_rings_and_outputs_opens_its_identities() {
     assert_opens("folds.records", &[], |books, by| {
         add(&mut books.log.flood_records, by);
     });
-    for kind in [EventKind::Stats, EventKind::Lifecycle] {
+    for kind in [EventKind::Stats, EventKind::Lifecycle, EventKind::Block] {
         let name = format!(": {} raised = ", kind.word());
         assert_opens("own_records", &[&name], |books, by| {
             add(&mut books.own_records[kind as usize], by);
         });
-    }
-}
-
-#[test]
-fn frames_of_captures_equal_frames_of_shards() {
-    let captured = |frames| Books {
-        rings: Vec::new(),
-        frames_offered: Some(frames),
-        ..books()
-    };
-    assert!(captured(1000).closed());
-    for frames in [999, 1001] {
-        let name = "frames of the captures = frames of all shards";
-        assert_eq!(open(&captured(frames)), [name]);
     }
 }
 
@@ -442,7 +445,7 @@ fn during_a_run_the_sides_differ_at_most_by_what_is_in_flight() {
         in_flight: InFlight {
             frames: 10,
             contacts: 20,
-            records: [30, 31, 32, 33, 34],
+            records: [30, 31, 32, 33, 34, 35],
         },
         ..books()
     };
@@ -472,16 +475,4 @@ fn during_a_run_the_sides_differ_at_most_by_what_is_in_flight() {
         });
     }
     opens(DECODE, 0, &|books, by| books.shards.unread_frames[1] += by);
-}
-
-#[test]
-fn rings_of_a_recreated_interface_are_summed() {
-    let rings = [ring("open", 3), ring("data", 4), ring("open", 10)];
-    let all = by_ring(rings.into_iter());
-    assert_eq!(all.len(), 2);
-    let open = &all[0];
-    assert_eq!(
-        (open.frames_read, open.tp_packets, open.capacity),
-        (13, 27, 200)
-    );
 }

@@ -4,6 +4,7 @@ mod common;
 
 use common::{NANOS, synledger};
 use std::fs::Permissions;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -48,7 +49,8 @@ fn a_dry_run_shows_each_setting_with_its_source() {
         "edge",
     ];
     let shown = settings(&output(&args));
-    let log = "eve:/var/log/synledger/eve.json,events=alert+stats+lifecycle";
+    let log =
+        "eve:/var/log/synledger/eve.json,events=alert+stats+lifecycle+block,rotate=1d,keep=1GiB";
     let expected = [
         format!("# configuration file: {path}"),
         "# of other subcommands alone: seed".to_owned(),
@@ -58,7 +60,8 @@ fn a_dry_run_shows_each_setting_with_its_source() {
         format!("ring-mib = 16  # {path} line 3"),
         format!("capture = \"headers\"  # {path} line 5"),
         format!("output = [\"{log}\"]  # preset edge"),
-        "metrics = \"127.0.0.1:9477\"  # preset edge".to_owned(),
+        "metrics = [\"127.0.0.1:9477\"]  # preset edge".to_owned(),
+        "state = \"/var/lib/synledger\"  # preset edge".to_owned(),
     ];
     assert_eq!(shown, expected);
     let plain = output(&["run", "--no-config", "-i", "lo", "--dry-run"]);
@@ -130,7 +133,7 @@ fn an_error_in_a_file_is_a_usage_fault_that_names_file_and_line() {
             "\nring_mib = 8",
             "line 2: unknown key ring_mib: did you mean ring-mib?",
         ),
-        ("workers =", "line 1: no TOML: "),
+        ("workers =", "line 1: workers has no value: "),
         ("[run]", "line 1: run is a table"),
         (
             "workers = 1\nworkers = 1",
@@ -220,6 +223,121 @@ fn check_names_the_keys_that_it_uses() {
     let found = text(&output(&["check", "--config", &path]).stdout);
     let expected = format!("ok    {path} was read; from it: interface, ring-mib\n");
     assert!(found.starts_with(&expected), "{found}");
+}
+
+/// What `check` fails of a file with these lines.
+fn failures(toml: &str) -> (Option<i32>, Vec<String>) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = write(dir.path(), &format!("interface = \"lo\"\n{toml}"));
+    let args = ["check", "--json", "--listen", "0", "--config", &path];
+    let found = output(&args);
+    let json: serde_json::Value = serde_json::from_slice(&found.stdout)
+        .unwrap_or_else(|error| panic!("{toml}: {error}: {found:?}"));
+    let findings = json["findings"].as_array().expect("a list");
+    let failed = findings.iter().filter(|finding| finding["level"] == "fail");
+    let failed = failed.map(|finding| finding["what"].as_str().expect("a text"));
+    // An unprivileged user lacks it.
+    let failed = failed.filter(|what| !what.starts_with("CAP_NET_RAW"));
+    let failed: Vec<String> = failed.map(|what| what.replace(&path, "FILE")).collect();
+    assert_eq!(json["ready"], found.status.code() == Some(0), "{toml}");
+    (found.status.code(), failed)
+}
+
+/// Files that a run refuses, why, and the place.
+const REFUSED: [(&str, &str, &str); 12] = [
+    (
+        "output = \"json:/x\"",
+        "unknown kind \"json\"",
+        "--output is from FILE line 2",
+    ),
+    (
+        "output = \"text:-,events=foo\"",
+        "unknown event \"foo\"",
+        "line 2",
+    ),
+    ("output = \"text\"", "has no colon", "line 2"),
+    (
+        "strict = true\noutput = \"eve:/no/such/x\"",
+        "/no/such is missing: create it",
+        "--output is from FILE line 3",
+    ),
+    (
+        "cores = \"1023\"",
+        "CPU 1023 ",
+        "--cores is from FILE line 2",
+    ),
+    (
+        "cores = \"0-\"",
+        "must be a CPU number or a range",
+        "line 2",
+    ),
+    (
+        "user = \"nosuch\"",
+        "--user nosuch: there is no such user",
+        "line 2",
+    ),
+    (
+        "state = \"/proc/foo\"",
+        "/proc/foo: cannot be made",
+        "--state is from FILE line 2",
+    ),
+    (
+        "metrics = \"240.0.0.1:1\"",
+        "--metrics 240.0.0.1:1: ",
+        "line 2",
+    ),
+    (
+        "witness = 1\nkey = \"vlan\"",
+        "--witness 1: ",
+        "--witness is from FILE line 2",
+    ),
+    (
+        "block-kib = 512\nring-mib = 4",
+        "--block-kib 512: ",
+        "--block-kib is from FILE line 2",
+    ),
+    (
+        "quiet = true\nverbose = true",
+        "verbose cannot be used with quiet",
+        "FILE line 3",
+    ),
+];
+
+#[test]
+fn check_fails_with_the_line_of_whatever_keeps_the_run_of_its_file_from_starting() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let log = dir.path().join("log").display().to_string();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let held = listener.local_addr().expect("bound");
+    let twice = format!("output = [\"text:{log}\", \"eve:{log}\"]");
+    let twice = [(&*twice, "is named twice", "line 2")];
+    for (toml, what, line) in REFUSED.into_iter().chain(twice) {
+        let (code, failed) = failures(toml);
+        assert_eq!(code, Some(1), "{toml}");
+        let [only] = &failed[..] else {
+            panic!("{toml}: {failed:?}")
+        };
+        assert!(only.contains(what) && only.contains(line), "{toml}: {only}");
+    }
+    let all = "output = \"eve:/no/such/x\"\nstate = \"/proc/foo\"\nuser = \"nosuch\"";
+    assert_eq!(failures(all).1.len(), 3, "each of three");
+    // A sensor that runs with this file listens there.
+    let good = format!("output = \"text:{log}\"\nmetrics = \"{held}\"");
+    assert_eq!(failures(&good).1, Vec::<String>::new());
+    assert!(!dir.path().join("log").exists(), "nothing is made");
+}
+
+#[test]
+fn check_takes_its_own_flags_over_those_of_the_file() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = write(dir.path(), "block-kib = 512\nring-mib = 4\n");
+    let common = ["check", "-i", "lo", "--listen", "0", "--config", &path];
+    let refused = "fail  --block-kib 512: ";
+    for (more, is_refused) in [(&[][..], true), (&["--ring-mib", "64"], false)] {
+        let args = [&common[..], more].concat();
+        let found = text(&output(&args).stdout);
+        assert_eq!(found.contains(refused), is_refused, "{more:?}: {found}");
+    }
 }
 
 /// Runs the program with an /etc that has only its configuration file; `None` if that is not possible here.

@@ -15,7 +15,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use common::netns::{enter, try_ip as ip, without_ipv6};
-use frames::{frame, noisy};
+use frames::{captured, frame, noisy};
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
 use nix::unistd::{read, write};
@@ -27,6 +27,7 @@ use synledger::capture::bpf::fanout::{Demux, Keys, Mode, demux, program};
 use synledger::capture::bpf::sample::{self, Sample};
 use synledger::capture::frame::{Class, Frame, LinkType};
 use synledger::capture::socket::{GATE, accept};
+use synledger::capture::tunnels::Tunnels;
 
 /// A namespace with the veth pair `far` and `near`, or why there is none.
 fn namespace() -> Result<(), String> {
@@ -79,16 +80,7 @@ fn receive(tap: &Tap) -> Option<Vec<u8>> {
 }
 
 fn native(keys: &Keys, link: LinkType, bytes: &[u8]) -> Demux {
-    let frame = Frame {
-        bytes,
-        wire_len: u32::try_from(bytes.len()).expect("frames are short"),
-        ts_ns: 0,
-        interface: 0,
-        link,
-        vlan: None,
-        gso: false,
-    };
-    demux(keys, &frame)
+    demux(keys, &captured(link, bytes))
 }
 
 /// A fanout group of 3 classes × `workers` on one device.
@@ -314,7 +306,7 @@ fn bulk_data_is_rejected_by_classic_bpf_and_ebpf_and_counted() {
     let from = tap("far", false);
     let (all, classic, counted) = (tap("near", true), tap("near", true), tap("near", true));
     all.filter(&accept(4096)).expect("attached");
-    let program = without_bulk(LinkType::Ethernet, 70);
+    let program = without_bulk(LinkType::Ethernet, 70, &Tunnels::NONE);
     classic.filter(&program).expect("attached");
     let counter = RejectCounter::new(&program)
         .map_err(|why| println!("not counted: {why}"))
@@ -387,6 +379,7 @@ fn the_filter_of_a_sample_and_its_twin_keep_the_same_in_both_directions() {
                         link: LinkType::Ethernet,
                         vlan: None,
                         gso: false,
+                        incoming: false,
                     };
                     sample::syn(&frame).is_some_and(|ends| sample.keeps(&ends))
                 })

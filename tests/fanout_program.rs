@@ -10,7 +10,7 @@ mod frames;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use frames::{Rng, frame, noisy};
+use frames::{Rng, captured, frame, noisy};
 use libc::sock_filter;
 use packet::interp::{Packet, run};
 use synledger::capture::bpf::depth::{control_only, without_bulk};
@@ -25,15 +25,7 @@ use synledger::decode::{self, Headers, Unread};
 const WORKERS: [u32; 4] = [1, 4, 7, WORKERS_MAX];
 
 fn native(keys: &Keys, link: LinkType, bytes: &[u8]) -> Demux {
-    let frame = Frame {
-        bytes,
-        wire_len: u32::try_from(bytes.len()).expect("frames are short"),
-        ts_ns: 0,
-        interface: 0,
-        link,
-        vlan: None,
-        gso: false,
-    };
+    let frame = captured(link, bytes);
     let place = demux(keys, &frame);
     // A live frame that decodes to a whole segment or datagram is placed by its decoded fields.
     let packet = decode::packet(&frame).ok();
@@ -445,7 +437,8 @@ fn random_keys_differ() {
 
 #[test]
 fn a_frame_rejected_as_bulk_never_opens_answers_or_ends_a_connection() {
-    let programs = [LinkType::Ethernet, LinkType::RawIp].map(|link| (link, without_bulk(link, 96)));
+    let all = |link| without_bulk(link, 96, &synledger::capture::tunnels::Tunnels::NONE);
+    let programs = [LinkType::Ethernet, LinkType::RawIp].map(|link| (link, all(link)));
     let (mut refused, mut kept) = ([0; 2], [0; 2]);
     for id in 0..60_000 {
         let wire = match id % 2 {
@@ -473,6 +466,7 @@ fn a_frame_rejected_as_bulk_never_opens_answers_or_ends_a_connection() {
                 link: *link,
                 vlan: None,
                 gso: false,
+                incoming: false,
             };
             match decode::packet(&whole).map(|packet| packet.transport) {
                 Ok(Transport::Tcp(tcp)) => {

@@ -120,6 +120,7 @@ fn frame(bytes: &[u8], ts_ns: i64) -> Frame<'_> {
         link: LinkType::Ethernet,
         vlan: None,
         gso: false,
+        incoming: false,
     }
 }
 

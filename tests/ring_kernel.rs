@@ -61,6 +61,7 @@ fn config(ifindex: u32, members: usize, geometry: RingGeometry) -> GroupConfig<'
         origin: Origin {
             interface: 0,
             link: LinkType::Ethernet,
+            loopback: false,
         },
     }
 }

@@ -9,7 +9,7 @@
 mod frames;
 
 use craft::{Ext, FIN, Flow, Ip, Link, RST, SYN, Tcp, mutate};
-use frames::{Rng, frame, noisy};
+use frames::{Rng, captured, frame, noisy};
 use packet::interp::{Packet, run};
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -20,18 +20,6 @@ use synledger::decode::packet::Reach;
 use synledger::witness;
 
 const SNAPLEN: u32 = 192;
-
-fn framed(link: LinkType, bytes: &[u8]) -> Frame<'_> {
-    Frame {
-        bytes,
-        wire_len: u32::try_from(bytes.len()).expect("frames are short"),
-        ts_ns: 0,
-        interface: 0,
-        link,
-        vlan: None,
-        gso: false,
-    }
-}
 
 /// A SYN of random shape.
 fn crafted(rng: &mut Rng) -> Vec<u8> {
@@ -102,7 +90,7 @@ impl Tried {
                 LinkType::RawIp => wire.get(14..).unwrap_or_default(),
                 _ => wire,
             };
-            let frame = framed(*link, bytes);
+            let frame = captured(*link, bytes);
             let ends = syn(&frame).filter(|ends| sample.keeps(ends));
             let packet = Packet {
                 data: bytes,
@@ -115,7 +103,7 @@ impl Tried {
                 "{sample:?} {link:?}: {bytes:02x?}"
             );
             let cut = &bytes[..bytes.len().min(SNAPLEN as usize)];
-            assert_eq!(syn(&framed(*link, cut)), syn(&frame), "cut: {bytes:02x?}");
+            assert_eq!(syn(&captured(*link, cut)), syn(&frame), "cut: {bytes:02x?}");
             if let Some(ends) = ends {
                 self.kept += 1;
                 self.unread += u64::from(!agree(&frame, &ends));

@@ -162,6 +162,7 @@ fn is_up(capture: &Capture, at: usize) -> bool {
         },
         vlan: None,
         gso: false,
+        incoming: false,
     };
     let ends = |packet: decode::Packet| -> (IpAddr, IpAddr) { (packet.src, packet.dst) };
     decode::packet(&frame)

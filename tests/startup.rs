@@ -8,6 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -103,6 +104,14 @@ fn a_dry_run_fails_where_the_run_would() {
     let expected = format!("/log (its directory {missing} is missing: create it)");
     assert!(error.contains(&expected), "{error}");
     assert!(!dir.path().join("log").exists(), "nothing is created");
+    let refused = String::from_utf8_lossy(&refused.stdout).into_owned();
+    let (_, reasons) = refused
+        .split_once("this would not start:\n")
+        .expect("a verdict");
+    assert!(
+        reasons.contains(&expected),
+        "the reason stands below it: {reasons}"
+    );
     let unprivileged = Command::new("setpriv")
         .args(["--inh-caps=-all", "--bounding-set=-net_raw"])
         .arg(env!("CARGO_BIN_EXE_synledger"))
@@ -116,6 +125,35 @@ fn a_dry_run_fails_where_the_run_would() {
             assert_eq!(needs, 1, "{}", stderr(&output));
         }
         _ => eprintln!("skipped: needs root and setpriv to drop CAP_NET_RAW"),
+    }
+}
+
+#[test]
+fn a_dry_run_and_a_run_refuse_the_same_folders_of_state_in_the_same_words() {
+    if !geteuid().is_root() {
+        eprintln!("skipped: needs root for a packet socket");
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").expect("a file");
+    let below = file.join("x");
+    let folders = ["/proc/foo", "/proc", "/sys"].map(Path::new);
+    for folder in folders.into_iter().chain([&*file, &below]) {
+        let folder = folder.display().to_string();
+        let dry = dry_run(&["--state", &folder]);
+        let mut run = synledger();
+        run.args(RUN)
+            .args(["-i", "lo", "--workers", "1", "--memory-mib", "32"]);
+        let run = run.args(["--state", &folder]).output().expect("it starts");
+        let codes = [&dry, &run].map(|output| output.status.code());
+        assert_eq!(codes, [Some(1); 2], "{folder}");
+        let [dry, run] = [&dry, &run].map(|output| {
+            let says = stderr(output);
+            let why = says.lines().find(|line| line.contains("--state: "));
+            why.unwrap_or_else(|| panic!("{folder}: {says}")).to_owned()
+        });
+        assert_eq!(dry, run);
     }
 }
 

@@ -10,7 +10,7 @@ use std::process::Output;
 const SECOND_NS: i64 = 1_000_000_000;
 const START_NS: i64 = 1_619_623_685 * SECOND_NS;
 const FOLD: Option<&str> = Some("--fold=2");
-const EVERYTHING: &str = "events=connection+alert+flow+stats+lifecycle";
+const EVERYTHING: &str = "events=connection+alert+flow+stats+lifecycle+block";
 
 fn frame(from: u32, port: u16) -> Vec<u8> {
     let [_, b, c, d] = from.to_be_bytes();

@@ -10,7 +10,7 @@ import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
 # What the script itself runs; all else on PATH is a stub.
-REAL = ("bash", "cat", "env", "awk", "grep", "paste", "head")
+REAL = ("bash", "cat", "env", "awk", "grep", "paste", "head", "mkdir", "mv", "touch")
 
 # Suites of packages: `apt-cache madison NAME`. The backports' appear once their source is written.
 APT_CACHE = """#!/bin/bash
@@ -26,6 +26,7 @@ echo "$2 | 3 | http://mirror/debian sid/main Sources"
 APT_GET = """#!/bin/bash
 case $1 in
   indextargets) echo http://mirror/debian/ ;;
+  download) echo "$3" >>{root}/downloads; [ "$3" != {nowhere} ] && touch "$3"_1_all.deb ;;
   install)
     echo "$*" >>{root}/calls
     for word; do
@@ -43,8 +44,14 @@ class InstallTestDeps(unittest.TestCase):
         for name in REAL:
             found = next(path for path in ("/usr/bin", "/bin") if os.access(f"{path}/{name}", os.X_OK))
             (self.root / name).symlink_to(f"{found}/{name}")
+        # It unpacks beside its own folder.
+        self.script = self.root / "repository/tools/install-test-deps"
+        self.script.parent.mkdir(parents=True)
+        self.script.write_text((HERE / "install-test-deps").read_text())
+        self.program("dpkg", "#!/bin/bash\n[ -e \"$2\" ] && echo \"$2\" >\"$3/files\"\n")
         self.program("id", "#!/bin/bash\necho 0\n")
-        self.program("rm", f"#!/bin/bash\necho \"$*\" >>{self.root}/removed\n")
+        self.program("rm", f"#!/bin/bash\necho \"$*\" >>{self.root}/removed\n"
+                     f"case $* in *{self.root}/repository/*) exec /bin/rm \"$@\" ;; esac\n")
         self.program("chmod", "#!/bin/bash\n")
         self.program("tee", f"#!/bin/bash\ncase $1 in *.list) cat >{self.root}/source ;; *) cat >/dev/null ;; esac\n")
         # The release's name is bookworm, whatever runs the test.
@@ -58,8 +65,8 @@ class InstallTestDeps(unittest.TestCase):
     def install(self, which, held="none", nowhere="none"):
         """Runs it with PATH stubbed; gives status, output and apt's calls to install."""
         self.program("apt-cache", APT_CACHE.format(root=self.root, nowhere=nowhere))
-        self.program("apt-get", APT_GET.format(root=self.root, held=held))
-        done = subprocess.run(["bash", HERE / "install-test-deps", which], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        self.program("apt-get", APT_GET.format(root=self.root, held=held, nowhere=nowhere))
+        done = subprocess.run(["bash", self.script, which], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               text=True, env={"PATH": str(self.root)}, check=False)
         calls = self.root / "calls"
         return done.returncode, done.stdout, calls.read_text().splitlines() if calls.exists() else []
@@ -107,6 +114,24 @@ class InstallTestDeps(unittest.TestCase):
         self.assertEqual(status, 1, output)
         self.assertIn("tests: apt does not install curl: ", output)
         self.assertTrue(any(call.endswith("recommends groff-base") for call in calls), calls)
+
+    def test_what_would_start_with_the_system_is_unpacked_and_not_installed(self):
+        status, output, calls = self.install("tests")
+        self.assertEqual(status, 0, output)
+        self.assertFalse(any(name in call for call in calls for name in ("fail2ban", "crowdsec", "prometheus")), calls)
+        unpacked = self.root / "repository/target/unpacked"
+        self.assertEqual(sorted(path.name for path in unpacked.iterdir()), ["crowdsec", "fail2ban", "prometheus"])
+        self.assertTrue((unpacked / "fail2ban/files").read_text().endswith("/fail2ban_1_all.deb\n"))
+        self.install("tests")
+        downloads = (self.root / "downloads").read_text().split()
+        self.assertEqual(sorted(downloads), ["crowdsec", "fail2ban", "prometheus"])
+
+    def test_what_cannot_be_downloaded_leaves_nothing_half(self):
+        status, output, _ = self.install("tests", nowhere="crowdsec")
+        self.assertEqual(status, 0, output)
+        self.assertIn("tests: apt does not download crowdsec; tests that need it are skipped\n", output)
+        unpacked = self.root / "repository/target/unpacked"
+        self.assertEqual(sorted(path.name for path in unpacked.iterdir()), ["fail2ban", "prometheus"])
 
 
 if __name__ == "__main__":

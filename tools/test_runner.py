@@ -147,6 +147,19 @@ class Runner(unittest.TestCase):
         python = prints("Ran 9 tests in 0.1s", "FAILED (failures=1, errors=2)", status=1)
         self.fails("17 passed, 3 failed, 0 skipped", test_tools=python)
 
+    def test_what_failed_is_named_just_above_the_totals(self):
+        cargo = prints("test a ... ok", "failures:", "    flow::b", "", "failures:", "    flow::b", RESULT.format("FAILED", 5, 1),
+                       status=101)
+        python = prints("FAIL: test_c (test_d.E)", "Ran 9 tests in 0.1s", "FAILED (failures=1)", status=1)
+        grown = "shard: 9 instructions, recorded 5: MORE THAN IT MAY"
+        guard = prints("decode: 5 instructions, recorded 5", grown, status=1)
+        _, lines = self.ran(check=prints("error: unused", status=101), cargo=cargo, bench_check=guard, guard_test="exit 3",
+                            test_tools=python, test_corpus=prints("skipped: no tshark"))
+        named = [line.removeprefix("tests: failed: ") for line in lines if line.startswith("tests: failed: ")]
+        self.assertEqual(named, ["check: error: unused", "cargo: flow::b", f"guard: {grown}", "guard-test: no output",
+                                 "tools: test_c (test_d.E)"])
+        self.assertLess(lines.index("tests: skipped: no tshark (1)"), lines.index(f"tests: failed: {named[0]}"), lines)
+
     def test_a_program_that_dies_after_passed_tests_is_a_failure(self):
         self.fails("14 passed, 1 failed, 0 skipped", cargo=prints(RESULT.format("ok", 2, 0), status=134))
 
@@ -174,6 +187,18 @@ class Runner(unittest.TestCase):
         self.program("cargo", "#!/bin/sh\nexit 1\n")
         done = self.ran({"CARGO": "other"})
         self.assertEqual(done[0], 0, done)
+
+    def test_a_folder_of_captures_that_is_missing_is_named_before_anything_runs(self):
+        for there, folder in ((False, "/no/such"), (True, str(self.root))):
+            status, lines = self.ran({"SYNLEDGER_CAPTURES": folder})
+            self.assertEqual(status, 0, lines)
+            self.assertEqual(folder in lines[0] and "will be skipped" in lines[0], not there, lines)
+
+    def test_prove_asks_for_a_capture_before_it_builds(self):
+        done = subprocess.run(["make", "--no-print-directory", "prove", "CARGO=echo built; false"], cwd=HERE.parent,
+                              capture_output=True, text=True, check=False)
+        self.assertEqual((done.returncode, done.stdout), (2, ""), done)
+        self.assertIn("make prove PCAP=FILE", done.stderr)
 
     def test_help_and_unknown_arguments_start_nothing(self):
         for word, status in (("--help", 0), ("--nosuch", 2)):

@@ -13,6 +13,7 @@ use synledger::inspect::detection::Verdict;
 use synledger::log::fold::Folds;
 use synledger::log::merge::{self, Merge};
 use synledger::shard::contacts::Mesh;
+use synledger::shard::opening::Opening;
 use synledger::shard::policy::Policy;
 use synledger::shard::{Parts, Shard};
 
@@ -51,6 +52,7 @@ impl Load {
                 link: LinkType::Ethernet,
                 vlan: None,
                 gso: false,
+                incoming: false,
             }
         };
         (1_i64..).zip(&self.ends).map(cut).collect()
@@ -95,6 +97,7 @@ pub fn shard(flows: Limits, rules: Rules, folds: Option<Folds>) -> (Shard, Merge
         folds,
         live: true,
         by_vlan: false,
+        opening: Opening::NONE,
     });
     shard.prefault();
     (shard, Merge::new(vec![consumer], None))

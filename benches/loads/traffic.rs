@@ -9,6 +9,15 @@ pub fn client(number: u32) -> craft::Flow {
     craft::Flow::v4(source, 1024, [10, 0, 0, 5], 80)
 }
 
+/// The same over IPv6.
+#[allow(dead_code, reason = "not every bench sends IPv6")]
+pub fn client_ipv6(number: u32) -> craft::Flow {
+    let source = number.wrapping_mul(0x9e37_79b1).to_be_bytes();
+    let [a, b] = [[source[0], source[1]], [source[2], source[3]]].map(u16::from_be_bytes);
+    let server = [0x2001, 0xdb8, 0, 0, 0, 0, 0, 5];
+    craft::Flow::v6([0x2001, 0xdb8, a, b, 0, 0, 0, 1], 1024, server, 80)
+}
+
 /// A TCP segment with `data` bytes of payload, as an IP packet.
 pub fn tcp(flow: craft::Flow, flags: u8, (seq, ack): (u32, u32), data: usize) -> Vec<u8> {
     let segment = craft::Tcp::new(flow, flags, seq)
@@ -55,18 +64,10 @@ pub fn flood(syns: u32, mut push: impl FnMut(&[u8])) {
 
 /// The log event of new connection `number`.
 pub fn event(number: u32) -> Event {
-    let flow = client(number);
-    let tuple = FiveTuple {
-        src: flow.src,
-        dst: flow.dst,
-        src_port: flow.src_port,
-        dst_port: flow.dst_port,
-        proto: 6,
-    };
-    let ts_ns = 1_619_623_685_000_000_000 + i64::from(number) * 67;
+    let ts_ns = time_ns(number);
     let body = Body::NewConnection(Attempt {
         ts_ns,
-        tuple,
+        tuple: tuple(number),
         isn: number,
         odd: false,
         interface: 0,
@@ -77,5 +78,22 @@ pub fn event(number: u32) -> Event {
         position: u64::from(number),
         step: Step::Frame(1, ts_ns),
         body,
+    }
+}
+
+/// The time of the packet of log event `number`.
+pub fn time_ns(number: u32) -> i64 {
+    1_619_623_685_000_000_000 + i64::from(number) * 67
+}
+
+/// Addresses and ports of connection `number`.
+pub fn tuple(number: u32) -> FiveTuple {
+    let flow = client(number);
+    FiveTuple {
+        src: flow.src,
+        dst: flow.dst,
+        src_port: flow.src_port,
+        dst_port: flow.dst_port,
+        proto: 6,
     }
 }

@@ -16,6 +16,7 @@ use synledger::log::fold::{FOLDS_MAX, Folds};
 use synledger::log::merge::{self, Merge};
 use synledger::shard::At;
 use synledger::shard::contacts::Mesh;
+use synledger::shard::opening::Opening;
 use synledger::shard::policy::Policy;
 use synledger::shard::{Parts, Shard};
 use synledger::sys::prefetch::prefetch_bytes;
@@ -72,6 +73,7 @@ fn shards(workers: usize, flows: Limits, detector_mib: u64, fold: bool) -> Vec<B
             folds: fold.then(|| Folds::with_room(FOLDS_MAX, 1000, [1, 2])),
             live: true,
             by_vlan: false,
+            opening: Opening::NONE,
         });
         shard.prefault();
         Bench {

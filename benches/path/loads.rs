@@ -64,6 +64,7 @@ impl Load {
             link: LinkType::Ethernet,
             vlan: None,
             gso: false,
+            incoming: false,
         };
         self.metas.iter().map(cut).collect()
     }

@@ -5,6 +5,7 @@ use crate::inspect::Kind;
 
 /// How far tables reach, in nanoseconds of packet time: the minimum over shards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct Horizons {
     /// A SYN repeated sooner than this after the first one is never a new attempt.
     pub dedup_ns: i64,
@@ -41,7 +42,7 @@ impl Horizons {
         let scans = Kind::ALL.into_iter().zip(self.scan_gaps_ns);
         let scans = scans.map(|(kind, gap_ns)| {
             let name = format!("{}_min_detectable_gap_seconds", kind.word());
-            let help = "A scan of this kind whose steps follow each other by less than this is found whatever the flood";
+            let help = "A scan of this kind whose steps come faster than this is found: the time of its rule, or less in a flood of new sources, as full tables forget";
             (name, help, gap_ns)
         });
         let all = std::iter::once(dedup).chain(scans);

@@ -37,6 +37,10 @@ impl Books {
                 .map(|now| now.since(&before.reading.unwrap_or_default())),
             outputs: Named::since_all(&self.outputs, &before.outputs),
             responders: Named::since_all(&self.responders, &before.responders),
+            blocks: self.blocks.as_ref().map(|now| {
+                let before = before.blocks.as_slice();
+                Named::since_all(std::slice::from_ref(now), before).remove(0)
+            }),
             own_records: std::array::from_fn(|kind| {
                 self.own_records[kind].saturating_sub(before.own_records[kind])
             }),

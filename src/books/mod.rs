@@ -3,8 +3,10 @@
 //! A frame that cannot be read is no loss: its cause is counted in `decode/unread.rs`. What is lost is a counter marked
 //! `(loss)` here, and belongs to a reason, with what helps, in `observe/losses`.
 
+pub mod blocks;
 pub mod horizons;
 mod interval;
+pub mod opening;
 pub mod output;
 pub mod reading;
 pub mod record_kind;
@@ -15,6 +17,7 @@ pub mod witness;
 
 use crate::counters::{Counter, Counters as _, Identity, Kind, counters};
 use crate::inspect::contact::Owner;
+use blocks::BlockBooks;
 use output::{LogCounts, OutputBooks};
 use reading::ReadingCounts;
 use record_kind::{EventKind, KINDS};
@@ -60,6 +63,8 @@ pub struct Books {
     pub outputs: Vec<OutputBooks>,
     /// Each responder.
     pub responders: Vec<ResponderBooks>,
+    /// `--block`.
+    pub blocks: Option<BlockBooks>,
     /// Records by kind that sensor and logger wrote about themselves.
     pub own_records: [u64; KINDS],
     /// Counters of the logger.
@@ -108,6 +113,9 @@ impl Books {
         }
         if let Some(witness) = &self.witness {
             witness.each(show);
+        }
+        if let Some(blocks) = &self.blocks {
+            blocks.counts.each(show);
         }
     }
 
@@ -243,7 +251,9 @@ impl Books {
                 shards.flow.closed_all(),
                 shards.flow.flows_untold + shards.flows_log_gone,
             ),
-            EventKind::Stats | EventKind::Lifecycle => (self.own_records[kind as usize], 0),
+            EventKind::Stats | EventKind::Lifecycle | EventKind::Block => {
+                (self.own_records[kind as usize], 0)
+            }
         }
     }
 
@@ -279,6 +289,8 @@ impl Books {
         let heard = shards.detections.saturating_sub(lost);
         let responders = self.responders.iter();
         all.extend(responders.flat_map(|one| one.identities(heard, in_flight)));
+        let blocks = self.blocks.iter();
+        all.extend(blocks.flat_map(|one| one.identities(heard, in_flight)));
         for output in &self.outputs {
             for kind in EventKind::ALL {
                 let (raised, before) = self.raised(kind);

@@ -61,11 +61,13 @@ impl OutputCounts {
 counters! {
     /// What the logger counts, whatever the outputs ask for.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
     pub struct LogCounts "" {
         late_records: "Records written behind a later one",
         withheld_detections: "Detections that reached the logger and are no alert: no output writes them",
         withheld_queue_full: "Detections that are no alert, lost in a full queue to the logger",
         alerts_queue_full: "Alerts lost in a full queue to the logger",
+        torn_records: "Records that an earlier run left without their end; they were cut off",
         folded_by_logger: "Attempts that the logger folded, in read",
         flood_records: "Records of many attempts to one destination",
         folded_connections: "Attempts in flood records, without lines of their own",
@@ -79,6 +81,20 @@ pub struct Named<C> {
     pub name: String,
     /// Its counters.
     pub counts: C,
+}
+
+impl<C: Copy> Named<C> {
+    /// Names with their counts. A repeated name gets its place behind it: `eve:-#2`.
+    pub fn numbered(names: Vec<String>, counts: &[C]) -> Vec<Self> {
+        let named = |(at, &counts): (usize, &C)| Self {
+            name: match names[..at].contains(&names[at]) {
+                true => format!("{}#{}", names[at], at + 1),
+                false => names[at].clone(),
+            },
+            counts,
+        };
+        counts.iter().enumerate().map(named).collect()
+    }
 }
 
 impl<C: Counters + Default> Named<C> {

@@ -13,6 +13,8 @@ words! {
         Stats = "stats",
         /// Changes in the sensor's own state.
         Lifecycle = "lifecycle",
+        /// Blocks: carried out, refused, ended.
+        Block = "block",
     }
 }
 

@@ -1,6 +1,7 @@
 //! Counters of shards.
 
 use super::horizons::Horizons;
+use super::opening::{ChecksumCounts, TunnelCounts};
 use crate::counters::{State, counters};
 use crate::decode::Unread;
 use crate::decode::packet::Reach;
@@ -14,6 +15,7 @@ use std::net::IpAddr;
 
 /// A scan that started in a direction outside `--scan-scope`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct OutOfScope {
     /// Time stamp of the deciding packet.
     pub ts_ns: i64,
@@ -33,6 +35,7 @@ impl State for Option<OutOfScope> {
 counters! {
     /// Counters of one shard. One writer; copied out whole.
     #[derive(Clone, Copy, Debug, PartialEq)]
+    #[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
     pub struct ShardCounts "" {
         frames: "Frames read",
         packets: "Frames that could be decoded",
@@ -43,8 +46,8 @@ counters! {
         syn_outside_class (count by reach Reach): "SYNs without ACK in another class than open",
         connections_not_asked: "Attempts in a direction that --direction does not select",
         folded_by_shards: "Attempts that shards folded",
-        detections: "Rising edges, doublings and summaries",
-        scans (count by kind Kind, by direction Direction): "Scans (rising edges), alerts or not",
+        detections: "Records of detections: of their begin, of their going on, of their end",
+        scans (count by kind Kind, by direction Direction): "Scans that began, alerts or not",
         detections_out_of_scope: "Detections that are no alert: in a direction outside --scan-scope",
         newest_out_of_scope (state Option<OutOfScope>): "The newest scan outside --scan-scope",
         detections_allowed: "Detections that are no alert: of a source that --allow names",
@@ -61,6 +64,8 @@ counters! {
         held (state [u64; 3]): "Entries held now: attempts, established, other flows",
         held_by_detectors (state [u64; Kind::COUNT]): "Entries that detectors hold now",
         horizons (state Horizons): "How far its tables reach now",
+        tunnels (group TunnelCounts): "Tunnels",
+        checksums (group ChecksumCounts): "Checksums",
         shed (group ShedCounts): "Load shedding",
         flow (group FlowCounts): "The flow stage",
         detectors (group AllCounts): "The detectors",

@@ -42,6 +42,20 @@ words! {
     }
 }
 
+/// Bytes that decoding reads of the commonest frames: Ethernet, IPv6 and TCP up to its flags.
+pub const PLAIN_DEPTH: usize = 68;
+
+/// What the kernel knows of the checksum of a frame's outermost segment or datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChecksumState {
+    /// Nothing.
+    Unknown,
+    /// It is not computed yet: whoever sends the frame, or the NIC, will do so.
+    Pending,
+    /// It is right.
+    Proven,
+}
+
 /// One captured frame. Borrowed from a ring block or from a chunk of a capture file.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {
@@ -59,4 +73,6 @@ pub struct Frame<'a> {
     pub vlan: Option<VlanTag>,
     /// Several segments, merged by the kernel or the NIC, or not split yet.
     pub gso: bool,
+    /// Live, but for loopback: it came in from outside. False: this host has sent it, or that is not known.
+    pub incoming: bool,
 }

@@ -7,8 +7,11 @@ use super::ring::block::Origin;
 use super::ring::{Ring, RingGeometry};
 use super::socket::{Filter, GATE, RxSocket};
 use crate::error::SetupError;
+use crate::snapshot::misfit;
 use libc::sock_filter;
 use std::ffi::c_int;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A larger group must state its number of members (`max_num_members`).
 const MEMBERS_DEFAULT_MAX: usize = 256;
@@ -63,6 +66,8 @@ pub struct GroupConfig<'a> {
 #[derive(Debug)]
 pub struct Group {
     sockets: Vec<RxSocket>,
+    /// They are another process's now.
+    left: AtomicBool,
 }
 
 impl Group {
@@ -99,13 +104,53 @@ impl Group {
         if config.promiscuous {
             set_promiscuous(&sockets[0], config.ifindex)?;
         }
-        let group = Self { sockets };
+        let group = Self {
+            sockets,
+            left: AtomicBool::new(false),
+        };
         for socket in &group.sockets {
             let call = "getsockopt(PACKET_STATISTICS)";
             let cleared = socket.statistics();
             cleared.map_err(|e| SetupError::new(call, config.name, e))?;
         }
         Ok((group, rings))
+    }
+
+    /// The sockets of another process's group, in their order. Its filters stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// The first that is no packet socket with such a ring.
+    ///
+    /// Whoever gave them must have left their rings: of two readers each would give back what the other reads.
+    pub fn adopt(
+        config: &GroupConfig<'_>,
+        sockets: Vec<OwnedFd>,
+    ) -> Result<(Self, Vec<Ring>), SetupError> {
+        if sockets.len() != config.members.len() {
+            let error = misfit("another number of sockets");
+            return Err(SetupError::new("taking over", config.name, error));
+        }
+        let (mut adopted, mut rings) = (Vec::new(), Vec::new());
+        for (fd, &geometry) in sockets.into_iter().zip(&config.members) {
+            // SAFETY: the process that gave them reads no ring any more, or the two of them agree on nothing.
+            let (socket, ring) =
+                unsafe { RxSocket::adopt(fd, config.name, geometry, config.origin)? };
+            adopted.push(socket);
+            rings.push(ring);
+        }
+        Ok((
+            Self {
+                sockets: adopted,
+                left: AtomicBool::new(false),
+            },
+            rings,
+        ))
+    }
+
+    /// Leaves the sockets to another process, which has them: they are closed here with their filters as they are.
+    pub fn leave(&self) {
+        self.left.store(true, Ordering::Relaxed);
     }
 
     /// Attaches `filter(i)` to member `i`: frames enter.
@@ -137,6 +182,9 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
+        if self.left.load(Ordering::Relaxed) {
+            return;
+        }
         // Members close one by one, and each close changes the map: no frame may see that.
         let _ = self.close_gate();
     }

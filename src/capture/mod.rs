@@ -11,4 +11,5 @@ pub mod mode;
 pub mod pcap;
 pub mod ring;
 pub mod socket;
+pub mod tunnels;
 pub(crate) mod valve;

@@ -13,7 +13,7 @@ use socket2::{Domain, Socket, Type};
 use std::ffi::c_int;
 use std::io;
 use std::mem::{size_of, size_of_val};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 /// The gate: a filter that accepts no frame.
@@ -93,6 +93,38 @@ impl RxSocket {
         socket.set("setsockopt(PACKET_VERSION)", libc::PACKET_VERSION, &version)?;
         socket.attach(Filter::Classic(&GATE))?;
         let ring = socket.set_ring(geometry, origin)?;
+        Ok((socket, ring))
+    }
+
+    /// A socket of another process, with its ring of this geometry, bound and in its group.
+    ///
+    /// # Errors
+    ///
+    /// It is no packet socket, or has no such ring.
+    ///
+    /// # Safety
+    ///
+    /// No other `Ring` of this socket is read any more, in any process.
+    pub(super) unsafe fn adopt(
+        fd: OwnedFd,
+        name: &str,
+        geometry: RingGeometry,
+        origin: Origin,
+    ) -> Result<(Self, Ring), SetupError> {
+        let socket = Self {
+            socket: Socket::from(fd),
+            name: name.to_owned(),
+        };
+        let version = socket.get("getsockopt(PACKET_VERSION)", libc::PACKET_VERSION)?;
+        if version != libc::tpacket_versions::TPACKET_V3 as u32 {
+            let error = io::Error::new(io::ErrorKind::InvalidData, format!("version {version}"));
+            return Err(SetupError::new("getsockopt(PACKET_VERSION)", name, error));
+        }
+        // The kernel maps a ring whole or not at all.
+        let memory =
+            Memory::map(socket.as_fd(), geometry).map_err(|e| with_hint("mmap", name, e))?;
+        // SAFETY: by this function's contract nobody else reads it.
+        let ring = unsafe { Ring::new(Arc::new(memory), origin) };
         Ok((socket, ring))
     }
 

@@ -49,6 +49,21 @@ impl Valve {
         }
     }
 
+    /// The gate was opened by another process, and this filter attached.
+    pub fn set_opened(&self, bulk_filtered: bool) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        *state = State {
+            gate_open: true,
+            bulk_filtered,
+        };
+    }
+
+    /// Whether bulk data are filtered out.
+    pub fn is_narrow(&self) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.bulk_filtered
+    }
+
     /// Opens the gate.
     ///
     /// # Errors

@@ -7,12 +7,15 @@ use nix::sys::resource::{Resource, getrlimit};
 
 use crate::capture::bpf::counted::RejectCounter;
 use crate::capture::mode::{CaptureDepth, FanoutMode};
+use crate::capture::tunnels::Tunnels;
 use crate::error::ConfigError;
 use crate::host::cpus;
 use crate::host::nic::ethtool::{self, Ethtool};
 use crate::host::nic::{
     Interface, SelectError, Selection, Softnet, SoftnetCounters, hardware_type,
 };
+use crate::respond::block::helper::holds;
+use crate::respond::block::nft;
 use crate::settings::flags::{RingArgs, SizeArgs};
 use crate::settings::memory::{self, Memory};
 use crate::settings::rings::RingBudget;
@@ -20,6 +23,7 @@ use crate::settings::{RunConfig, descriptors};
 use crate::witness;
 
 use super::Level;
+use super::paths::Paths;
 use super::tags::Heard;
 
 // Bit numbers (linux/capability.h).
@@ -37,6 +41,9 @@ pub struct Needs {
     /// `--witness`.
     pub witness: Option<u32>,
     pub outputs: usize,
+    pub metrics: usize,
+    /// `--block`.
+    pub blocks: bool,
     pub workers: usize,
     pub fanout: FanoutMode,
     /// The kernel allows a program that counts the packets that data rings filter, and there is such a filter.
@@ -65,6 +72,8 @@ impl Needs {
             rings: RingBudget::new(rings, CaptureDepth::Headers, None),
             witness: None,
             outputs: 1,
+            metrics: 0,
+            blocks: false,
             workers,
             fanout: rings.fanout,
             counts_filtered: rings.fanout == FanoutMode::Class && RejectCounter::is_allowed(),
@@ -77,6 +86,8 @@ impl Needs {
             rings: config.ring_budget,
             witness: config.witness,
             outputs: config.common.outputs.len() + config.common.responders.len(),
+            metrics: config.metrics.len(),
+            blocks: config.block.is_some(),
             workers: config.common.workers,
             fanout: config.fanout,
             counts_filtered: config.filters_data() && RejectCounter::is_allowed(),
@@ -101,6 +112,8 @@ impl Needs {
             counts_filtered: self.counts_filtered,
             witness: self.witness.is_some(),
             outputs: self.outputs,
+            metrics: self.metrics,
+            blocks: self.blocks,
         };
         users.needed(interfaces)
     }
@@ -135,12 +148,19 @@ pub struct Facts {
     pub softnet: Option<SoftnetCounters>,
     /// The selected interfaces and their drivers' answers, or why there are none.
     pub interfaces: Result<Vec<(Interface, Ethtool)>, String>,
+    /// Where packets may pass unseen.
+    pub paths: Paths,
+    /// The kernel's nftables: whether tables may have owners, or why they do not answer. `None`: not asked, as
+    /// CAP_NET_ADMIN is not held.
+    pub nftables: Option<Result<bool, String>>,
     /// There is none, and `run` would wait for one.
     pub awaited: bool,
     /// Selected interfaces of unsupported types: name and type.
     pub unreadable: Vec<String>,
     /// `--key vlan`.
     pub by_vlan: bool,
+    /// Tunnels that the run opens.
+    pub tunnels: Tunnels,
     /// Interfaces that were listened to, and why one could not be.
     pub heard: Vec<(String, Result<Heard, String>)>,
 }
@@ -174,10 +194,14 @@ impl Facts {
             backlog_max: read("/proc/sys/net/core/netdev_max_backlog")
                 .and_then(|text| text.trim().parse().ok()),
             softnet: read("/proc/net/softnet_stat").map(|text| Softnet::since_boot(&text)),
+            paths: paths_of(&interfaces),
+            nftables: holds(nft::METHOD.capabilities)
+                .then(|| nft::has_owners().map_err(|error| error.to_string())),
             interfaces,
             awaited,
             unreadable,
             by_vlan: false,
+            tunnels: Tunnels::NONE,
             heard: Vec::new(),
         }
     }
@@ -197,6 +221,11 @@ impl Facts {
     pub fn older_than(&self, major: u32, minor: u32) -> bool {
         self.kernel.is_some_and(|kernel| kernel < (major, minor))
     }
+}
+
+fn paths_of(interfaces: &Result<Vec<(Interface, Ethtool)>, String>) -> Paths {
+    let all = interfaces.iter().flatten();
+    Paths::of(&all.map(|(interface, _)| interface).collect::<Vec<_>>())
 }
 
 type Described = (Result<Vec<(Interface, Ethtool)>, String>, Vec<String>);

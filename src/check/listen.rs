@@ -9,7 +9,7 @@ use crate::capture::ring::{Reader, RingGeometry};
 use crate::capture::socket::{Filter, RxSocket, accept};
 use crate::decode;
 use crate::error::SetupError;
-use crate::host::nic::Interface;
+use crate::host::nic::{self, Interface};
 use crate::time::clock::monotonic_ns;
 use std::net::Ipv4Addr;
 use std::thread;
@@ -48,17 +48,22 @@ pub fn listen(facts: &Facts, time: Duration) -> Vec<(String, Result<Heard, Strin
         .filter(|nic| may_carry_tags(nic))
         .map(|nic| (nic.name.clone(), open(nic)));
     let mut ears: Vec<(String, Result<Ear, SetupError>)> = opened.collect();
+    let before = nic::list().unwrap_or_default();
     hear(
         ears.iter_mut().filter_map(|(_, ear)| ear.as_mut().ok()),
         time,
     );
-    let heard = |ear: Result<Ear, SetupError>| match ear {
-        Ok(ear) => Ok(ear.heard),
-        Err(error) => Err(error.to_string()),
+    let after = nic::list().unwrap_or_default();
+    let received = |all: &[Interface], name: &str| {
+        let own = all.iter().find(|nic| nic.name == name);
+        own.map_or(0, |nic| nic.counters.rx_packets)
     };
-    ears.into_iter()
-        .map(|(name, ear)| (name, heard(ear)))
-        .collect()
+    let heard = |(name, ear): (String, Result<Ear, SetupError>)| {
+        let counted = received(&after, &name).saturating_sub(received(&before, &name));
+        let heard = ear.map(|ear| ear.heard.with_counted(counted));
+        (name, heard.map_err(|error| error.to_string()))
+    };
+    ears.into_iter().map(heard).collect()
 }
 
 fn may_carry_tags(nic: &Interface) -> bool {
@@ -69,6 +74,7 @@ fn open(nic: &Interface) -> Result<Ear, SetupError> {
     let origin = Origin {
         interface: 0,
         link: LinkType::Ethernet,
+        loopback: false,
     };
     let (socket, ring) = RxSocket::open(&nic.name, GEOMETRY, origin)?;
     socket.bind(nic.ifindex)?;
@@ -105,6 +111,7 @@ fn hear<'a>(ears: impl Iterator<Item = &'a mut Ear>, time: Duration) {
 }
 
 fn on_frame(heard: &mut Heard, frame: &Frame<'_>) {
+    heard.frames += 1;
     if let Ok(packet) = decode::packet(frame) {
         heard.on_packet(&packet);
     } else if let Some((stack, sender, hardware)) = arp_sender(frame) {
@@ -177,6 +184,7 @@ mod tests {
                 link: LinkType::Ethernet,
                 vlan: removed.map(|tci| VlanTag { tpid: 0x8100, tci }),
                 gso: false,
+                incoming: false,
             };
             let expected = (stack(tags), Ipv4Addr::new(10, 0, 0, 5), [2, 0, 0, 0, 0, 7]);
             assert_eq!(arp_sender(&frame), Some(expected), "{tags:?}");

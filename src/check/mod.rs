@@ -3,19 +3,24 @@
 //! [`Facts::gather`] reads the host, [`listen()`] its traffic; [`findings`] judges without any access to them,
 //! [`render`] prints.
 
+mod blind;
 pub mod facts;
 mod fanout;
+mod firewall;
 mod interfaces;
 mod listen;
+mod paths;
 pub mod render;
 mod tags;
 
 use crate::words::{many, shown};
+pub use blind::spots;
 pub use facts::{
     CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW, Facts, Needs, memory_level, refuse_too_much_memory,
 };
 pub use fanout::{CONSEQUENCE, Doubt, doubts};
 pub use listen::listen;
+pub use paths::Paths;
 
 use crate::settings::descriptors;
 use crate::settings::given::{Given, Origin};
@@ -73,14 +78,22 @@ impl Finding {
     }
 }
 
-/// Keys of the configuration file that apply; `None`: no file was read.
-pub fn configuration(given: &Given) -> Option<Finding> {
+/// Keys of the configuration file that apply, and what of it a run refuses; none if no file was read.
+pub fn configuration(given: &Given, refused: &[String]) -> Vec<Finding> {
+    let read = keys_read(given);
+    let why = "A run with this file would not start.";
+    let refused = refused.iter();
+    let refused = refused.map(|what| Finding::new(Level::Fail, what, why, ""));
+    read.into_iter().chain(refused).collect()
+}
+
+fn keys_read(given: &Given) -> Option<Finding> {
     let path = shown(given.file.as_ref()?);
     let settings = given.settings.iter();
     let from_file = settings.filter(|setting| matches!(setting.origin, Origin::File { .. }));
     let keys: Vec<&str> = from_file.map(|setting| setting.key.as_str()).collect();
     Some(Finding::ok(match keys.is_empty() {
-        true => format!("{path} was read; none of its flags applies to check"),
+        true => format!("{path} was read; none of its flags changes what this host needs"),
         false => format!("{path} was read; from it: {}", keys.join(", ")),
     }))
 }
@@ -99,6 +112,8 @@ pub fn findings(facts: &Facts) -> Vec<Finding> {
     found.extend(memory(facts));
     found.extend(backlog(facts));
     found.extend(interfaces::findings(facts));
+    found.extend(blind::findings(facts));
+    found.extend(firewall::findings(facts));
     found.extend(tags::findings(&facts.heard, facts.by_vlan));
     found
 }

@@ -107,6 +107,10 @@ struct Sighting {
 /// What was heard on an interface, in bounded memory.
 #[derive(Clone, Debug, Default)]
 pub struct Heard {
+    /// All frames.
+    pub(super) frames: u64,
+    /// Packets that the interface itself counted as received meanwhile.
+    pub(super) counted: u64,
     /// IP and ARP.
     packets: usize,
     is_tagged: bool,
@@ -121,6 +125,11 @@ pub struct Heard {
 }
 
 impl Heard {
+    /// The same with the interface's own count.
+    pub(super) fn with_counted(self, counted: u64) -> Self {
+        Self { counted, ..self }
+    }
+
     /// Adds a packet.
     pub fn on_packet(&mut self, packet: &Packet) {
         self.packets += 1;

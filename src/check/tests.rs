@@ -3,7 +3,7 @@ use super::render::{json_text, to_json, write_text};
 use super::*;
 use crate::capture::mode::{CaptureDepth, FanoutMode};
 use crate::host::nic::ethtool::{Ethtool, Rss};
-use crate::host::nic::{Interface, NicCounters, SoftnetCounters, link_type};
+use crate::host::nic::{Interface, NicCounters, SoftnetCounters, Xdp, link_type};
 use crate::settings::flags::RingArgs;
 use crate::settings::rings::RingBudget;
 
@@ -45,6 +45,8 @@ fn good() -> Facts {
             rings: budget(),
             witness: None,
             outputs: 1,
+            metrics: 0,
+            blocks: false,
             workers: 1,
             fanout: FanoutMode::Class,
             counts_filtered: true,
@@ -62,9 +64,18 @@ fn good() -> Facts {
         backlog_max: Some(1_000),
         softnet: Some(SoftnetCounters::default()),
         interfaces: Ok(vec![(interface(), answers)]),
+        paths: Paths {
+            xdp: vec![Xdp {
+                native: Some(true),
+                taken: Some(false),
+            }],
+            ..Paths::default()
+        },
+        nftables: Some(Ok(true)),
         awaited: false,
         unreadable: Vec::new(),
         by_vlan: false,
+        tunnels: crate::capture::tunnels::Tunnels::NONE,
         heard: Vec::new(),
     }
 }
@@ -90,6 +101,92 @@ fn a_good_host_gives_nothing_to_change() {
         found.iter().all(|finding| finding.level == Level::Ok),
         "{found:#?}"
     );
+    assert_eq!(exit_status(&found), 0);
+}
+
+#[test]
+fn an_interface_is_given_the_firewall_that_fits_it() {
+    let chosen = |change: &dyn Fn(&mut Facts)| {
+        let mut facts = good();
+        change(&mut facts);
+        let mut found = findings(&facts);
+        found.retain(|finding| finding.what.contains("to block"));
+        assert!(found.len() <= 1, "{found:#?}");
+        found.pop()
+    };
+    let fits = |change: fn(&mut Facts), part: &str, why: &str| {
+        let finding = chosen(&change).expect("an interface");
+        assert_eq!(finding.level, Level::Ok);
+        assert!(finding.what.contains(part), "{part}: {}", finding.what);
+        assert!(finding.why.contains(why), "{}", finding.why);
+    };
+    let nft = "This sensor sees what it drops";
+    fits(
+        |_| {},
+        "--block xdp (its driver has XDP",
+        "this sensor does not see",
+    );
+    fits(
+        |facts| facts.paths.xdp[0].native = Some(false),
+        "--block nft (its driver has no XDP",
+        nft,
+    );
+    fits(
+        |facts| facts.paths.xdp[0].native = None,
+        "--block nft (the kernel does not say",
+        nft,
+    );
+    fits(
+        |facts| facts.paths.xdp[0].taken = Some(true),
+        "--block nft (an XDP program is there",
+        nft,
+    );
+    fits(
+        |facts| facts.capabilities = Some(!(1 << CAP_BPF)),
+        "CAP_BPF",
+        nft,
+    );
+    fits(|facts| facts.kernel = Some((5, 8)), "needs Linux 5.9", nft);
+    fits(
+        |facts| driver(facts).0.link = link_type(519),
+        "no Ethernet header",
+        nft,
+    );
+    let without = |facts: &mut Facts, native| {
+        facts.nftables = Some(Err("Protocol not supported".to_owned()));
+        facts.paths.xdp[0].native = native;
+    };
+    let with_xdp = chosen(&|facts| without(facts, Some(false))).expect("an interface");
+    assert!(
+        with_xdp
+            .what
+            .contains("--block xdp (no nf_tables; generic mode)"),
+        "{with_xdp:?}"
+    );
+    assert_eq!(chosen(&|facts| without(facts, None)), None);
+    assert_eq!(chosen(&|facts| driver(facts).0.loopback = true), None);
+    let real = crate::host::nic::xdp(1);
+    eprintln!("this kernel says of lo: {real:?}");
+    assert_ne!(real.taken, Some(true));
+}
+
+#[test]
+fn a_kernel_without_nftables_or_owners_is_said() {
+    let no_owners = only(|facts| facts.nftables = Some(Ok(false)));
+    assert_eq!(no_owners.level, Level::Note);
+    assert!(
+        no_owners.what.contains("no owners (Linux 6.9)"),
+        "{no_owners:?}"
+    );
+    let none = only(|facts| facts.nftables = Some(Err("Protocol not supported".to_owned())));
+    assert_eq!(none.level, Level::Note);
+    assert!(none.what.contains("(Protocol not supported)"), "{none:?}");
+    assert!(none.change.contains("modprobe nf_tables"), "{none:?}");
+    let mut facts = good();
+    facts.nftables = None;
+    let found = findings(&facts);
+    let not_asked = |finding: &Finding| finding.what.contains("nf_tables was not asked");
+    assert!(found.iter().any(not_asked), "{found:#?}");
     assert_eq!(exit_status(&found), 0);
 }
 
@@ -142,10 +239,10 @@ fn each_lack_is_found_with_the_command_that_mends_it() {
         only(|facts| facts.memory_limit_bytes = Some(1 << 20)).level,
         Level::Warn
     );
-    let files = only(|facts| facts.open_files = Some(74));
+    let files = only(|facts| facts.open_files = Some(76));
     assert_eq!(files.level, Level::Fail);
-    assert_eq!(files.what, "74 open files allowed at most, 75 needed");
-    assert!(files.change.contains("ulimit -n 75 as root"), "{files:?}");
+    assert_eq!(files.what, "76 open files allowed at most, 77 needed");
+    assert!(files.change.contains("ulimit -n 77 as root"), "{files:?}");
     assert_eq!(
         only(|facts| facts.kernel = Some((3, 10))).level,
         Level::Fail

@@ -4,16 +4,18 @@ use super::key::Key;
 use super::net::{FLAGS_END, proto};
 use super::packet::{Fragment, Packet, Reach, Tcp, Transport, tcp_flags::*};
 use super::{vlan, wire_len};
-use crate::capture::frame::{Frame, LinkType};
-use std::net::IpAddr;
+use crate::capture::frame::{Frame, LinkType, PLAIN_DEPTH};
 
 const ETHERNET: usize = 14;
 const IPV4: usize = 20;
+/// The least length of a TCP header.
+const TCP: usize = 20;
 const IPV6: usize = 40;
 const UDP: usize = 8;
 
 /// Headers as numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct Headers {
     /// Sender first.
     pub key: Key,
@@ -46,13 +48,15 @@ pub struct Headers {
 /// What places a whole segment or datagram.
 #[derive(Clone, Copy, Debug)]
 pub struct Whole {
-    /// Source and destination.
-    pub ends: (IpAddr, IpAddr),
+    /// Whether they are IPv6, source and destination.
+    pub ends: (bool, u128, u128),
     /// Source and destination.
     pub ports: (u16, u16),
     /// TCP flags; `None`: UDP.
     pub flags: Option<u8>,
 }
+
+const _: () = assert!(PLAIN_DEPTH == ETHERNET + IPV6 + FLAGS_END);
 
 /// How many of a frame's first bytes decoding reads at most: a frame cut there decodes to the same packet. All of them
 /// unless the frame holds a whole segment or datagram behind plain headers. Its `wire_len` must be at least its caplen.
@@ -62,19 +66,143 @@ pub fn depth(frame: &Frame<'_>) -> usize {
     let Some(head) = frame.bytes.first_chunk::<{ ETHERNET + IPV6 }>() else {
         return all;
     };
-    let proto = match [head[12], head[13], head[14]] {
-        [0x08, 0x00, 0x45] if head[20] & 0x3f == 0 && head[21] == 0 => head[23],
-        [0x86, 0xdd, 0x60..=0x6f] => head[20],
-        _ => return all,
+    let proto = if PLAIN_IPV4.holds(head) && UNFRAGMENTED.holds(head) {
+        head[23]
+    } else if PLAIN_IPV6.holds(head) {
+        head[20]
+    } else {
+        return all;
     };
     let is_plain = frame.link == LinkType::Ethernet && matches!(proto, proto::TCP | proto::UDP);
     match is_plain {
-        true => all.min(ETHERNET + IPV6 + FLAGS_END),
+        true => all.min(PLAIN_DEPTH),
         false => all,
     }
 }
 
+/// Bits of a word of a frame, from a byte on.
+struct Bits {
+    from: usize,
+    mask: u32,
+    value: u32,
+}
+
+/// Of Ethernet and IPv4 without options.
+const PLAIN_IPV4: Bits = Bits {
+    from: 12,
+    mask: 0xffff_ff00,
+    value: 0x0800_4500,
+};
+/// Of Ethernet and IPv6.
+const PLAIN_IPV6: Bits = Bits {
+    from: 12,
+    mask: 0xffff_f000,
+    value: 0x86dd_6000,
+};
+/// Of IPv4: neither an offset nor "more fragments".
+const UNFRAGMENTED: Bits = Bits {
+    from: 20,
+    mask: 0x3fff_0000,
+    value: 0,
+};
+/// The same, and it carries TCP.
+const WHOLE_TCP: Bits = Bits {
+    from: 20,
+    mask: 0x3fff_00ff,
+    value: proto::TCP as u32,
+};
+
+impl Bits {
+    #[inline(always)]
+    fn holds<const LEN: usize>(&self, head: &[u8; LEN]) -> bool {
+        u32::from_be_bytes(at(head, self.from)) & self.mask == self.value
+    }
+}
+
+/// Some bytes of a header.
+#[inline(always)]
+fn at<const LEN: usize, const N: usize>(head: &[u8; LEN], from: usize) -> [u8; N] {
+    // Of a constant place: the compiler knows that it is inside.
+    *head[from..].first_chunk().expect("inside the header")
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "the lower half is meant")]
+fn low(number: u64) -> u32 {
+    number as u32
+}
+
 impl Headers {
+    /// Reads what most frames are, a whole TCP segment behind plain headers of Ethernet and IPv4, in the fewest
+    /// instructions. False for every other frame: then `self` is half written, and [`Headers::read_lean_ipv6`] and
+    /// [`Headers::read_plain`] read the frame.
+    #[inline(always)]
+    pub fn read_lean(&mut self, frame: &Frame<'_>) -> bool {
+        let Some(head) = frame.bytes.first_chunk::<{ ETHERNET + IPV4 + FLAGS_END }>() else {
+            return false;
+        };
+        let is_lean =
+            PLAIN_IPV4.holds(head) && WHOLE_TCP.holds(head) && frame.link == LinkType::Ethernet;
+        if !is_lean || frame.gso {
+            return false;
+        }
+        let len = u16::from_be_bytes(at(head, 16));
+        self.key = Key::v4_segment(u64::from_be_bytes(at(head, 26)));
+        self.read_segment::<{ ETHERNET + IPV4 }, _>(frame, head, len.into())
+    }
+
+    /// The same over IPv6 without extension headers.
+    #[inline(always)]
+    pub fn read_lean_ipv6(&mut self, frame: &Frame<'_>) -> bool {
+        let Some(head) = frame.bytes.first_chunk::<{ ETHERNET + IPV6 + FLAGS_END }>() else {
+            return false;
+        };
+        let is_lean =
+            PLAIN_IPV6.holds(head) && head[20] == proto::TCP && frame.link == LinkType::Ethernet;
+        if !is_lean || frame.gso {
+            return false;
+        }
+        let address = |from: usize| u128::from_be_bytes(at(head, from));
+        self.key = Key::between(true, (address(22), address(38)), proto::TCP);
+        let len = IPV6 + usize::from(u16::from_be_bytes(at(head, 18)));
+        self.read_segment::<{ ETHERNET + IPV6 }, _>(frame, head, len)
+    }
+
+    /// Reads a TCP header at a fixed offset. The IP packet has `len` bytes, with its own header.
+    #[inline(always)]
+    fn read_segment<const AT: usize, const LEN: usize>(
+        &mut self,
+        frame: &Frame<'_>,
+        head: &[u8; LEN],
+        len: usize,
+    ) -> bool {
+        let wire = (frame.wire_len as usize).max(frame.bytes.len()) - ETHERNET;
+        let len = wire.min(len);
+        let [offset, flags] = at(head, AT + 12);
+        let header_len = usize::from(offset >> 4) * 4;
+        if len < AT - ETHERNET + FLAGS_END || header_len < TCP {
+            return false;
+        }
+        self.key.ports = u32::from_be_bytes(at(head, AT));
+        let numbers = u64::from_be_bytes(at(head, AT + 4));
+        (self.seq, self.ack, self.flags) = ((numbers >> 32) as u32, low(numbers), flags);
+        self.payload_len = low(len.saturating_sub(AT - ETHERNET + header_len) as u64);
+        self.note_frame(frame);
+        true
+    }
+
+    /// Notes what stands outside the bytes of a plain frame.
+    #[inline(always)]
+    fn note_frame(&mut self, frame: &Frame<'_>) {
+        self.ts_ns = frame.ts_ns;
+        self.interface = frame.interface;
+        (self.wire_len, self.vlan, self.vlan_count) = (frame.wire_len, [0; 2], 0);
+        if let Some(tag) = frame.vlan {
+            self.wire_len = wire_len(frame);
+            (self.vlan[0], self.vlan_count) = (tag.tci & 0x0fff, 1);
+        }
+        (self.gso, self.first_fragment, self.reach) = (false, false, Reach::Plain);
+    }
+
     /// Reads the commonest frames by fixed offsets: Ethernet, IPv4 without options or IPv6 without extension headers, a
     /// whole TCP segment or UDP datagram. False for every other frame: then `self` is half written, and
     /// [`super::packet()`] reads the frame. For the commonest frames both give the same headers.
@@ -88,32 +216,20 @@ impl Headers {
         let Some(head) = frame.bytes.first_chunk::<{ ETHERNET + IPV4 + FLAGS_END }>() else {
             return false;
         };
-        match [head[12], head[13], head[14]] {
-            [0x08, 0x00, 0x45] => {
-                let src = u32::from_be_bytes([head[26], head[27], head[28], head[29]]);
-                let dst = u32::from_be_bytes([head[30], head[31], head[32], head[33]]);
-                let ends = (u128::from(src), u128::from(dst));
-                self.key = Key::between(false, ends, head[23]);
-                let len = u16::from_be_bytes([head[16], head[17]]);
-                // No fragment: offset and "more fragments" are 0.
-                let is_whole = u16::from_be_bytes([head[20], head[21]]) & 0x3fff == 0;
-                is_whole
-                    && usize::from(len) >= IPV4
-                    && self.read_transport::<{ ETHERNET + IPV4 }>(frame, usize::from(len) - IPV4)
-            }
-            [0x86, 0xdd, 0x60..=0x6f] => {
-                let Some(head) = frame.bytes.first_chunk::<{ ETHERNET + IPV6 }>() else {
-                    return false;
-                };
-                let address = |at: usize| {
-                    let bytes = std::array::from_fn(|byte| head[at + byte]);
-                    u128::from_be_bytes(bytes)
-                };
-                self.key = Key::between(true, (address(22), address(38)), head[20]);
-                let len = u16::from_be_bytes([head[18], head[19]]);
-                self.read_transport::<{ ETHERNET + IPV6 }>(frame, usize::from(len))
-            }
-            _ => false,
+        if PLAIN_IPV4.holds(head) && UNFRAGMENTED.holds(head) {
+            let address = |from: usize| u128::from(u32::from_be_bytes(at(head, from)));
+            self.key = Key::between(false, (address(26), address(30)), head[23]);
+            let len = usize::from(u16::from_be_bytes(at(head, 16)));
+            len >= IPV4 && self.read_transport::<{ ETHERNET + IPV4 }>(frame, len - IPV4)
+        } else if PLAIN_IPV6.holds(head)
+            && let Some(head) = frame.bytes.first_chunk::<{ ETHERNET + IPV6 }>()
+        {
+            let address = |from: usize| u128::from_be_bytes(at(head, from));
+            self.key = Key::between(true, (address(22), address(38)), head[20]);
+            let len = usize::from(u16::from_be_bytes(at(head, 18)));
+            self.read_transport::<{ ETHERNET + IPV6 }>(frame, len)
+        } else {
+            false
         }
     }
 
@@ -153,16 +269,10 @@ impl Headers {
             }
             _ => return false,
         };
-        let [a, b, c, d] = [bytes[0], bytes[1], bytes[2], bytes[3]];
-        self.key.src_port = u16::from_be_bytes([a, b]);
-        self.key.dst_port = u16::from_be_bytes([c, d]);
+        let ports = [bytes[0], bytes[1], bytes[2], bytes[3]];
+        self.key.ports = u32::from_be_bytes(ports);
         self.payload_len = u32::try_from(payload_len).unwrap_or(u32::MAX);
-        self.ts_ns = frame.ts_ns;
-        self.wire_len = wire_len(frame);
-        self.interface = frame.interface;
-        self.vlan = [frame.vlan.map_or(0, |tag| tag.tci & 0x0fff), 0];
-        self.vlan_count = u8::from(frame.vlan.is_some());
-        (self.gso, self.first_fragment, self.reach) = (false, false, Reach::Plain);
+        self.note_frame(frame);
         true
     }
 
@@ -242,8 +352,8 @@ impl Headers {
     pub fn as_whole(&self) -> Option<Whole> {
         let key = &self.key;
         (self.reach == Reach::Plain && !self.first_fragment).then(|| Whole {
-            ends: (key.src().into(), key.dst().into()),
-            ports: (key.src_port, key.dst_port),
+            ends: (key.v6(), key.src, key.dst),
+            ports: (key.src_port(), key.dst_port()),
             flags: self.is_segment().then_some(self.flags),
         })
     }

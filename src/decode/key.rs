@@ -1,6 +1,6 @@
 //! Addresses and ports as numbers.
 
-use super::vlan;
+use super::{net::proto, vlan};
 use std::cmp::Ordering;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -11,15 +11,14 @@ const TAGGED: u32 = 1 << 2;
 
 /// Addresses, ports and protocol of one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct Key {
     /// Sender; an IPv4 address lies in the low 32 bits.
     pub src: u128,
     /// Receiver.
     pub dst: u128,
-    /// Sender's port.
-    pub src_port: u16,
-    /// Receiver's port.
-    pub dst_port: u16,
+    /// Sender's port above the receiver's.
+    pub(crate) ports: u32,
     /// What is the same in both directions, but for tags: see [`Key::kind`].
     kind: u32,
     /// VLAN identifiers with `--key vlan`, marked as such, else 0.
@@ -29,7 +28,7 @@ pub struct Key {
 impl Ord for Key {
     #[inline]
     fn cmp(&self, other: &Self) -> Ordering {
-        let ends = |key: &Self| (key.src, key.dst, key.src_port, key.dst_port);
+        let ends = |key: &Self| (key.src, key.dst, key.ports);
         let rest = |key: &Self| (key.proto(), key.id(), key.joined(), key.tags);
         (self.v6().cmp(&other.v6()))
             .then_with(|| ends(self).cmp(&ends(other)))
@@ -45,6 +44,7 @@ impl PartialOrd for Key {
 
 /// An address as a number: [`IpAddr`] costs a branch and a change of byte order at each reading.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct Address {
     /// It is IPv6.
     pub v6: bool,
@@ -87,8 +87,7 @@ impl Key {
         let v6 = src.is_ipv6() || dst.is_ipv6();
         let ends = (Address::from(src).bits, Address::from(dst).bits);
         Self {
-            src_port,
-            dst_port,
+            ports: u32::from(src_port) << 16 | u32::from(dst_port),
             ..Self::between(v6, ends, proto)
         }
     }
@@ -99,11 +98,17 @@ impl Key {
         Self {
             src,
             dst,
-            src_port: 0,
-            dst_port: 0,
+            ports: 0,
             kind: u32::from(proto) << 8 | u32::from(v6),
             tags: 0,
         }
+    }
+
+    /// The key of a TCP segment without ports, from addresses as they stand in a header, sender above receiver.
+    #[inline(always)]
+    pub(crate) fn v4_segment(ends: u64) -> Self {
+        let ends = (u128::from(ends >> 32), u128::from(ends & 0xffff_ffff));
+        Self::between(false, ends, proto::TCP)
     }
 
     /// The same with the identifier of an ICMP echo.
@@ -159,8 +164,7 @@ impl Key {
         Self {
             src: self.dst,
             dst: self.src,
-            src_port: self.dst_port,
-            dst_port: self.src_port,
+            ports: self.ports.rotate_left(16),
             ..*self
         }
     }
@@ -183,10 +187,17 @@ impl Key {
         u64::from(word(self.src)) << 32 | u64::from(word(self.dst))
     }
 
-    /// Ports, sender above receiver.
+    /// Sender's port.
     #[inline(always)]
-    pub(crate) fn ports(&self) -> u32 {
-        u32::from(self.src_port) << 16 | u32::from(self.dst_port)
+    pub fn src_port(&self) -> u16 {
+        (self.ports >> 16) as u16
+    }
+
+    /// Receiver's port.
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "a part of a word")]
+    pub fn dst_port(&self) -> u16 {
+        self.ports as u16
     }
 
     /// Identifier of an ICMP echo, protocol, and whether there are tags, fragments were joined, addresses are IPv6.
@@ -195,20 +206,24 @@ impl Key {
         self.kind
     }
 
-    /// Of a [`Key::kind`]: whether [`Key::ends`] and [`Key::ports`] are all that is left of the key.
+    /// Of a [`Key::kind`]: whether [`Key::ends`] and the ports are all that is left of the key.
     #[inline(always)]
     pub(crate) fn is_short(kind: u32) -> bool {
         kind & (V6 | TAGGED) == 0
     }
 
-    /// The key of these parts, see [`Key::ports`] and [`Key::kind`], and of a word that may hold tags.
-    #[allow(clippy::cast_possible_truncation, reason = "parts of a word")]
+    /// Whether it is that of a TCP segment which has just these bits of a [`Key::kind`], tags aside.
+    #[inline(always)]
+    pub(crate) fn is_segment_of(&self, bits: u32) -> bool {
+        self.kind & !TAGGED == u32::from(proto::TCP) << 8 | bits
+    }
+
+    /// The key of these parts, see [`Key::kind`], and of a word that may hold tags.
     pub(crate) fn of_parts(src: u128, dst: u128, (ports, kind): (u32, u32), vlan: u32) -> Self {
         Self {
             src,
             dst,
-            src_port: (ports >> 16) as u16,
-            dst_port: ports as u16,
+            ports,
             kind,
             tags: vlan::key_of(vlan),
         }
@@ -216,7 +231,7 @@ impl Key {
 
     /// Equal for both directions.
     pub fn canonical(&self) -> Self {
-        if (self.src, self.src_port) <= (self.dst, self.dst_port) {
+        if (self.src, self.src_port()) <= (self.dst, self.dst_port()) {
             *self
         } else {
             self.reversed()

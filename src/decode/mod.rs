@@ -4,10 +4,11 @@
 //! length field beyond the captured bytes. Where the standards allow several readings, a SYN that tshark
 //! shows in the outer headers is a SYN here too.
 //!
-//! One file a layer: `link` up to the IP header, `net` up to the transport header (extension headers; a tunnel would
-//! begin here), `transport`. The kernel's fanout program reads the same headers in [`crate::capture::bpf::fanout`]: what
+//! One file a layer: `link` up to the IP header, `net` up to the transport header (extension headers), `transport`;
+//! `tunnel` goes from a frame to the one inside. The kernel's fanout program reads the same headers in [`crate::capture::bpf::fanout`]: what
 //! one of them follows and the other does not is a [`packet::Reach`].
 
+pub mod checksums;
 pub mod headers;
 pub mod key;
 mod link;
@@ -18,17 +19,20 @@ mod naive;
 mod naive_ip;
 #[cfg(test)]
 mod naive_odd;
+#[cfg(test)]
+mod naive_tunnel;
 mod net;
 mod nflog;
 pub mod packet;
 mod rest;
 #[cfg(test)]
-mod shapes;
+pub(crate) mod shapes;
 #[cfg(test)]
 mod shapes_odd;
 #[cfg(test)]
 mod tests;
 mod transport;
+pub mod tunnel;
 mod unread;
 pub(crate) mod vlan;
 

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
-use super::naive_ip::{View, ip, transport};
+use super::naive_ip::{Ip, View, ip, transport};
 use super::packet::{Fragment, Packet, Reach};
 use super::unread::{MalformedCause, NotIpCause, Unread};
 use crate::capture::frame::{Frame, LinkType};
@@ -260,8 +260,8 @@ fn llc(w: &mut Way<'_>) -> Result<Next, Unread> {
     Ok(Next::Type(v.two(at + 6)))
 }
 
-/// Reads `f` the slow way.
-pub(super) fn packet(f: &Frame<'_>) -> Result<Packet, Unread> {
+/// Walks to behind the IP headers of `f`: what was met on the way, the IP header, and where the transport header starts.
+pub(super) fn headers<'a>(f: &Frame<'a>) -> Result<(Way<'a>, Ip, usize), Unread> {
     let end = f.bytes.len();
     let view = View {
         b: f.bytes,
@@ -287,22 +287,28 @@ pub(super) fn packet(f: &Frame<'_>) -> Result<Packet, Unread> {
         }
         next = step(&mut w, &next)?;
     }
-    let (mut v, mut at) = (w.view, w.at);
+    let mut at = w.at;
     let Next::Ip { v4, v6, mixed } = next else {
         unreachable!("the loop ends at IP")
     };
-    v.need(at, 1, MalformedCause::TruncatedIp)?;
-    match v.b[at] / 16 {
+    w.view.need(at, 1, MalformedCause::TruncatedIp)?;
+    match w.view.b[at] / 16 {
         4 if v4 => {}
         6 if v6 => w.reach.extend(mixed.then_some(Reach::OddLink)),
         _ => return Err(Unread::Malformed(MalformedCause::BadIpVersion)),
     }
     let start = at;
-    let p = ip(&mut v, &mut at, f.gso)?;
+    let p = ip(&mut w.view, &mut at, f.gso)?;
     if p.beyond_program || at - start > 156 {
         w.reach.push(Reach::DeepExtension);
     }
-    let transport = transport(&v, at, &p, f.gso)?;
+    Ok((w, p, at))
+}
+
+/// Reads `f` the slow way.
+pub(super) fn packet(f: &Frame<'_>) -> Result<Packet, Unread> {
+    let (w, p, at) = headers(f)?;
+    let transport = transport(&w.view, at, &p, f.gso)?;
     let mut vlan = [0; 2];
     for (place, tag) in vlan.iter_mut().zip(&w.tags) {
         *place = *tag;

@@ -35,6 +35,8 @@ words! {
         /// Another way to carry IP that the program does not follow: 802.2, PPP, IPv6 under the
         /// EtherType of IPv4.
         OddLink = "odd_link",
+        /// Inside a tunnel that `--decap` opened: the program places the frame by the addresses around it.
+        Tunnel = "tunnel",
     }
 }
 

@@ -98,11 +98,11 @@ pub(super) fn chain(kinds: &[u8], last: u8, payload: &[u8]) -> Vec<u8> {
     join(&[&bytes, payload])
 }
 
-pub(super) fn ethernet(ethertype: usize, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn ethernet(ethertype: usize, payload: &[u8]) -> Vec<u8> {
     join(&[&[2; 6], &[4; 6], &be(ethertype), payload])
 }
 
-pub(super) fn tags(count: usize, ethertype: usize, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn tags(count: usize, ethertype: usize, payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![];
     for i in 1..=count {
         bytes.extend(be(0x2000 + i));
@@ -266,7 +266,7 @@ pub(super) fn link_shapes() -> Vec<(LinkType, Vec<u8>)> {
     shapes
 }
 
-pub(super) fn shapes() -> Vec<(LinkType, Vec<u8>)> {
+pub(crate) fn shapes() -> Vec<(LinkType, Vec<u8>)> {
     let mut all = link_shapes();
     all.extend(super::shapes_odd::odd_shapes());
     let polled = [0xaa, 0xaa, 0x13, 0, 0, 0, 8, 0];

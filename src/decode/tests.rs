@@ -14,7 +14,7 @@ use super::{Headers, MalformedCause, NotIpCause, Packet, Unread, naive, packet};
 use crate::capture::bpf::fanout::{self, HashKind, Keys};
 use crate::capture::frame::{Class, Frame, LinkType, VlanTag};
 
-fn frame(bytes: &[u8], wire_len: usize, link: LinkType) -> Frame<'_> {
+pub(super) fn frame(bytes: &[u8], wire_len: usize, link: LinkType) -> Frame<'_> {
     Frame {
         bytes,
         wire_len: u32::try_from(wire_len).unwrap(),
@@ -23,6 +23,7 @@ fn frame(bytes: &[u8], wire_len: usize, link: LinkType) -> Frame<'_> {
         link,
         vlan: None,
         gso: false,
+        incoming: false,
     }
 }
 
@@ -50,7 +51,13 @@ fn plain(frame: &Frame<'_>) -> Option<Headers> {
         first_fragment: true,
         reach: Reach::Mpls,
     };
-    headers.read_plain(frame).then_some(headers)
+    let is_plain = headers.read_plain(frame);
+    let mut lean = Headers { seq: 7, ..headers };
+    if lean.read_lean(frame) || lean.read_lean_ipv6(frame) {
+        assert!(is_plain, "{frame:?}");
+        assert_eq!(lean, headers, "{frame:?}");
+    }
+    is_plain.then_some(headers)
 }
 
 fn assert_same(frame: &Frame<'_>) {
@@ -123,7 +130,7 @@ fn every_cut_of_every_shape_reads_like_the_slow_reader() {
     ));
     let unmet: Vec<_> = Unread::ALL
         .iter()
-        .filter(|why| !met.contains(why))
+        .filter(|why| !met.contains(why) && !why.is_checksum())
         .collect();
     assert!(unmet.is_empty(), "no shape meets {unmet:?}");
     assert!(ok > 10_000);

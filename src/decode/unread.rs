@@ -53,6 +53,12 @@ words! {
         BadUdpLen = "bad_udp_len",
         /// Fewer than the 8 bytes of an ICMP header.
         TruncatedIcmp = "truncated_icmp",
+        /// `--checksums verify`: a wrong checksum of an IPv4 header.
+        BadIpChecksum = "bad_ip_checksum",
+        /// `--checksums verify`: a wrong checksum of a TCP segment.
+        BadTcpChecksum = "bad_tcp_checksum",
+        /// `--checksums verify`: a wrong checksum of a UDP datagram, none in IPv6, or a datagram longer than its packet.
+        BadUdpChecksum = "bad_udp_checksum",
     }
 }
 
@@ -91,6 +97,18 @@ impl Unread {
             Self::NotIp(cause) => cause.index(),
             Self::Malformed(cause) => NotIpCause::COUNT + cause.index(),
         }
+    }
+
+    /// [`super::checksums::verify`] refused the frame.
+    pub const fn is_checksum(self) -> bool {
+        matches!(
+            self,
+            Self::Malformed(
+                MalformedCause::BadIpChecksum
+                    | MalformedCause::BadTcpChecksum
+                    | MalformedCause::BadUdpChecksum
+            )
+        )
     }
 
     /// The frame ends within a header.

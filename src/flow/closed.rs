@@ -3,6 +3,7 @@
 use super::key::Hasher;
 use super::table::ring::Ring;
 use crate::decode::key::Key;
+use crate::snapshot::snapshot;
 
 /// Twice the maximum segment lifetime of RFC 9293, 3.4.2, halved as all systems do: 2 minutes. A FIN that nobody
 /// acknowledges is sent again for about as long (`tcp_orphan_retries` of Linux).
@@ -13,6 +14,7 @@ const CLOSES_MIN: usize = 64;
 const CLOSES_MAX: usize = 65_536;
 
 #[derive(Clone, Copy, Debug, Default)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 struct Close {
     /// Of the key. Two keys share one in 2^64 cases.
     hash: u64,
@@ -23,6 +25,12 @@ struct Close {
 pub(crate) struct Closed {
     ring: Ring<Close>,
     hasher: Hasher,
+}
+
+snapshot! {
+    [] Closed;
+    values: ring;
+    fixed: hasher;
 }
 
 impl Closed {

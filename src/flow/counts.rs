@@ -6,6 +6,7 @@ use crate::counters::counters;
 counters! {
     /// The flow stage. Identities: [`FlowCounts::identities`].
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
     pub struct FlowCounts "" {
         flow_packets: "Packets given to the flow stage",
         packets_accounted: "Packets accounted to a flow",
@@ -19,6 +20,7 @@ counters! {
         packets_early: "Packets that came before their SYN, and answered it when it came",
         packets_waiting (gauge): "Packets that wait for a SYN, for a second at most",
         packets_pushed_out: "Packets that waited less than a second for a SYN, as newer ones needed the room",
+        packets_martian: "Packets but SYNs that came in from outside with an address of this host as their source: they belong to no flow, and prove and refuse nothing",
         packets_after_end: "Packets of an attempt or a connection that had ended",
         icmp_errors: "ICMP errors",
         icmp_refused: "ICMP errors that refused an attempt",
@@ -111,6 +113,7 @@ impl FlowCounts {
         let explained = self.packets_accounted
             + self.packets_other_interface
             + elsewhere
+            + self.packets_martian
             + self.packets_after_end
             + self.packets_waiting
             + self.icmp_errors
@@ -118,7 +121,7 @@ impl FlowCounts {
         let syns = self.new_connections + self.syn_retransmitted + self.syn_other_interface;
         [
             (
-                "flow_packets = packets_accounted + packets_other_interface + syn_other_interface + packets_after_end + packets_waiting + icmp_errors + fragments - syn_joined_elsewhere",
+                "flow_packets = packets_accounted + packets_other_interface + syn_other_interface + packets_martian + packets_after_end + packets_waiting + icmp_errors + fragments - syn_joined_elsewhere",
                 self.flow_packets,
                 explained,
             ),

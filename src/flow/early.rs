@@ -9,6 +9,7 @@ use super::record::{FlowEvent, Waited, When};
 use super::table::ring::Ring;
 use crate::decode::Headers;
 use crate::decode::packet::tcp_flags::{ACK, FIN, RST, SYN};
+use crate::snapshot::snapshot;
 
 /// The longest wait for a SYN.
 pub(super) const WAIT_NS: i64 = 1_000_000_000;
@@ -23,6 +24,7 @@ pub const OUTCOMES_MAX: usize = 2 * (1 + OF_ONE_MAX) + CAPACITY;
 
 /// A packet that waits.
 #[derive(Clone, Copy, Debug)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 struct Waiting {
     headers: Headers,
     hash: u64,
@@ -76,6 +78,11 @@ pub(crate) struct Early {
     ring: Ring<Waiting>,
     /// Packets that wait.
     count: usize,
+}
+
+snapshot! {
+    [] Early;
+    values: ring, count;
 }
 
 impl Early {

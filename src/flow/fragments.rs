@@ -3,18 +3,21 @@
 use super::key::Hasher;
 use crate::decode::key::Key;
 use crate::decode::packet::{Packet, Tcp, Transport};
+use crate::snapshot::snapshot;
 
 /// A half waits this long for the other.
 const JOIN_NS: i64 = 30_000_000_000;
 const WAYS: usize = 4;
 
 #[derive(Clone, Copy, Debug)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 enum Half {
     Head([u8; 8]),
     Tail([u8; 6], u32),
 }
 
 #[derive(Clone, Copy, Debug)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 struct FragmentEntry {
     key: Key,
     id: u32,
@@ -26,6 +29,11 @@ struct FragmentEntry {
 /// Halves of headers, four to a bucket.
 pub(crate) struct Fragments {
     buckets: Vec<[Option<FragmentEntry>; WAYS]>,
+}
+
+snapshot! {
+    [] Fragments;
+    lists: buckets;
 }
 
 fn join(head: [u8; 8], tail: [u8; 6], payload_len: u32) -> Tcp {

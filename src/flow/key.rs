@@ -51,10 +51,10 @@ impl Hasher {
                 low(addr) << 16 | u64::from(port)
             }
         };
-        let (a, b) = (end(key.src, key.src_port), end(key.dst, key.dst_port));
+        let (a, b) = (end(key.src, key.src_port()), end(key.dst, key.dst_port()));
         let rest = u64::from(key.tags()) << 32 | u64::from(key.kind());
-        let ends = fold(a.min(b) ^ k0, a.max(b) ^ k1);
-        fold(ends ^ k2 ^ a ^ b, rest ^ k3)
+        // One word for both ends: so their order does not matter.
+        fold(fold(a ^ k0, b ^ k0) ^ k1 ^ a ^ b, rest ^ k3)
     }
 
     /// Hash of two addresses, in this order.

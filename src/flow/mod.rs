@@ -22,6 +22,7 @@ mod others;
 mod probes;
 pub mod record;
 mod segments;
+mod snapshot;
 mod sweep;
 pub(crate) mod table;
 pub(crate) mod tcp;
@@ -49,12 +50,40 @@ use std::net::SocketAddr;
 use table::slab::Hint;
 use tcp::Sender;
 
+/// The way of a packet through the flow stage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lane {
+    /// A SYN without ACK.
+    Touch,
+    /// Any other TCP segment.
+    Segment,
+    /// A UDP datagram.
+    Datagram,
+    /// Any other packet.
+    #[default]
+    Other,
+}
+
 /// Where a flow may lie.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Lookup {
     hash: u64,
-    /// The first guess of the look-up: among established connections (TCP that is no touch) or others (UDP).
+    /// The first guess of the look-up, by [`Flows::prefetch_entries`]: among established connections ([`Lane::Segment`]) or others
+    /// ([`Lane::Datagram`]).
     hint: Hint,
+    /// The packet's.
+    pub lane: Lane,
+}
+
+impl Headers {
+    #[inline(always)]
+    fn lane(&self) -> Lane {
+        match (self.is_segment(), self.is_touch()) {
+            (false, _) => Lane::Datagram,
+            (true, true) => Lane::Touch,
+            (true, false) => Lane::Segment,
+        }
+    }
 }
 
 /// The connection state of one shard.
@@ -168,72 +197,89 @@ impl Flows {
         ]
     }
 
-    /// Completes and hashes a key and prefetches the cache lines of its bucket. Give the result to [`Flows::on_headers`]
+    /// Completes and hashes a key and prefetches the cache lines of its bucket. Give `lookup` to [`Flows::on_headers`]
     /// some packets later.
     #[inline(always)]
-    pub fn prefetch(&self, headers: &mut Headers) -> Lookup {
+    pub fn prefetch(&self, headers: &mut Headers, lookup: &mut Lookup) {
         if self.by_vlan {
             headers.key_by_vlan();
         }
         let hash = self.hasher.hash(&headers.key);
-        if !headers.is_segment() {
-            self.others.slab.prefetch_bucket(hash);
-        } else if headers.is_touch() {
-            self.attempts.ring.prefetch_bucket(hash);
-        } else {
-            self.established.slab.prefetch_bucket(hash);
-            if headers.flags & (SYN | RST) != 0 {
-                self.attempts.ring.prefetch_bucket(hash);
+        let lane = headers.lane();
+        match lane {
+            Lane::Touch => self.attempts.ring.prefetch_bucket(hash),
+            Lane::Segment => {
+                self.established.slab.prefetch_bucket(hash);
+                if headers.flags & (SYN | RST) != 0 {
+                    self.attempts.ring.prefetch_bucket(hash);
+                }
             }
+            Lane::Datagram => self.others.slab.prefetch_bucket(hash),
+            Lane::Other => {}
         }
-        Lookup {
-            hash,
-            hint: Hint::NONE,
-        }
+        (lookup.hash, lookup.lane) = (hash, lane);
     }
 
-    /// Prefetches the entry of the flow, or the other buckets where it may lie, some packets after [`Flows::prefetch`].
-    #[inline]
-    pub fn prefetch_entries(&self, headers: &Headers, lookup: &mut Lookup) {
+    /// Prefetches the entry of the flow, some packets after [`Flows::prefetch`]. True: a segment whose flow is not among
+    /// the established connections; the other buckets where it may lie are prefetched, and
+    /// [`Flows::prefetch_elsewhere`] is to follow.
+    #[inline(always)]
+    pub fn prefetch_entries(&self, lookup: &mut Lookup) -> bool {
         let hash = lookup.hash;
-        if !headers.is_segment() {
-            lookup.hint = self.others.slab.prefetch_entries(hash);
-        } else if headers.is_touch() {
-            self.attempts.ring.prefetch_entries(hash);
-        } else {
+        if lookup.lane == Lane::Segment {
             lookup.hint = self.established.slab.prefetch_entries(hash);
-            if !lookup.hint.any {
-                self.attempts.ring.prefetch_bucket(hash);
-                self.others.slab.prefetch_bucket(hash);
+            if lookup.hint.any() {
+                return false;
             }
+            self.attempts.ring.prefetch_bucket(hash);
+            self.others.slab.prefetch_bucket(hash);
+            return true;
         }
+        match lookup.lane {
+            Lane::Touch => self.attempts.ring.prefetch_entries(hash),
+            Lane::Datagram => lookup.hint = self.others.slab.prefetch_entries(hash),
+            Lane::Segment | Lane::Other => {}
+        }
+        false
     }
 
     /// Prefetches the entries in buckets that [`Flows::prefetch_entries`] asked for.
     #[inline]
-    pub fn prefetch_elsewhere(&self, headers: &Headers, lookup: &Lookup) {
-        if !lookup.hint.any && headers.is_segment() && !headers.is_touch() {
-            self.attempts.ring.prefetch_entries(lookup.hash);
-            self.others.slab.prefetch_entries(lookup.hash);
-        }
+    pub fn prefetch_elsewhere(&self, lookup: &Lookup) {
+        self.attempts.ring.prefetch_entries(lookup.hash);
+        self.others.slab.prefetch_entries(lookup.hash);
     }
 
-    /// Takes a packet that only adds to its open flow, as most do. False: nothing was done, [`Flows::on_headers`] takes
-    /// it.
-    #[inline]
-    pub fn add_to_open(&mut self, headers: &Headers, lookup: &Lookup, watermark_ns: i64) -> bool {
+    /// Takes a segment that only adds to its open connection, as most do. False: nothing was done,
+    /// [`Flows::on_headers`] takes it.
+    #[inline(always)]
+    pub fn add_segment(&mut self, segment: &Headers, lookup: &Lookup, watermark_ns: i64) -> bool {
         let now = self.now_ns.max(watermark_ns);
-        let added = now < self.wraps_ns
-            && match headers.is_segment() {
-                true => (self.established).add_to_open(lookup.hint, headers, now, |_, _| false),
-                false => (self.others).add_to_open(lookup.hint, headers, now, Hot::may_tell),
-            };
+        let added =
+            now < self.wraps_ns && (self.established).add_segment(lookup.hint, segment, now);
         if added {
-            self.now_ns = now;
-            self.counts.flow_packets += 1;
-            self.counts.packets_accounted += 1;
+            self.note_added(now);
         }
         added
+    }
+
+    /// The same of a datagram.
+    #[inline]
+    pub fn add_datagram(&mut self, datagram: &Headers, lookup: &Lookup, watermark_ns: i64) -> bool {
+        let now = self.now_ns.max(watermark_ns);
+        let added = now < self.wraps_ns
+            && (self.others).add_to_open(lookup.hint, datagram, now, Hot::may_tell);
+        if added {
+            self.note_added(now);
+        }
+        added
+    }
+
+    #[inline(always)]
+    fn note_added(&mut self, now: i64) {
+        self.now_ns = now;
+        self.counts.flow_packets += 1;
+        self.counts.packets_accounted += 1;
     }
 
     /// Takes a SYN that only opens an attempt, as nearly all of a flood. False: nothing was done, [`Flows::on_headers`]
@@ -265,13 +311,17 @@ impl Flows {
     ) {
         let now = self.advance(watermark_ns, out);
         self.counts.flow_packets += 1;
-        if !headers.is_segment() {
-            self.on_other(headers, lookup.hash, now, out);
-        } else if headers.is_touch() {
-            self.on_touch(headers, lookup.hash, now, out);
-        } else {
-            self.on_segment(headers, lookup.hash, now, out);
+        match lookup.lane {
+            Lane::Touch => self.on_touch(headers, lookup.hash, now, out),
+            Lane::Segment => self.on_segment(headers, lookup.hash, now, out),
+            Lane::Datagram | Lane::Other => self.on_other(headers, lookup.hash, now, out),
         }
+    }
+
+    /// Counts a packet of no flow, see [`FlowCounts::packets_martian`].
+    pub fn note_martian(&mut self) {
+        self.counts.flow_packets += 1;
+        self.counts.packets_martian += 1;
     }
 
     /// Takes any packet, as [`Flows::on_headers`].
@@ -285,7 +335,8 @@ impl Flows {
         out: &mut impl FnMut(When, FlowEvent),
     ) -> Option<Headers> {
         if let Some(mut headers) = Headers::of(packet) {
-            let lookup = self.prefetch(&mut headers);
+            let mut lookup = Lookup::default();
+            self.prefetch(&mut headers, &mut lookup);
             self.on_headers(&headers, &lookup, watermark_ns, out);
             return None;
         }

@@ -65,7 +65,7 @@ fn is_to_many(key: &Key) -> bool {
 fn is_stray_answer(opener: &Headers) -> bool {
     let key = &opener.key;
     let has_payload = opener.payload_len > 0 || opener.first_fragment;
-    has_payload && key.src_port < SERVICES_END && key.dst_port >= SERVICES_END
+    has_payload && key.src_port() < SERVICES_END && key.dst_port() >= SERVICES_END
 }
 
 /// How IPv6 finds neighbours and multicast listeners (RFC 4861, RFC 2710, RFC 3810).

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 /// Addresses and ports, originator first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct FiveTuple {
     /// Originator's address.
     pub src: IpAddr,
@@ -25,8 +26,8 @@ impl Key {
         FiveTuple {
             src: self.src().into(),
             dst: self.dst().into(),
-            src_port: self.src_port,
-            dst_port: self.dst_port,
+            src_port: self.src_port(),
+            dst_port: self.dst_port(),
             proto: self.proto(),
         }
     }
@@ -34,6 +35,7 @@ impl Key {
 
 /// A connection attempt: the first SYN without ACK of its (addresses, ports, initial sequence number).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct Attempt {
     /// Time stamp of the SYN, nanoseconds since the Unix epoch.
     pub ts_ns: i64,
@@ -89,6 +91,7 @@ words! {
 
 /// What a packet tells of the one who asks: the outcome of an attempt, a probe, a part of a load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub enum Outcome {
     /// An attempt: SYN+ACK with the right acknowledgment number.
     Answered,
@@ -125,6 +128,7 @@ impl Outcome {
 
 /// A segment that waited for a SYN which did not come: it takes effect later than it came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct Waited {
     /// Its time stamp, nanoseconds since the Unix epoch.
     pub ts_ns: i64,
@@ -187,21 +191,37 @@ words! {
 
 /// Zeek's history letters in order of first appearance; upper case: originator.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct History {
     /// ASCII letters; unused bytes are 0.
     pub letters: [u8; 12],
 }
 
 impl History {
-    /// The letters as written to records: Zeek's only.
-    pub fn written(&self) -> impl Iterator<Item = u8> {
-        let used = self.letters.into_iter().take_while(|&letter| letter != 0);
-        used.filter(|&letter| letter.is_ascii_alphabetic() || letter == b'^')
+    /// Number of letters; [`History::letters`] has them first.
+    #[inline(always)]
+    pub fn len(&self) -> usize {
+        let [a, b, c, d, e, f, g, h, rest @ ..] = self.letters;
+        let (first, last) = (
+            u64::from_le_bytes([a, b, c, d, e, f, g, h]),
+            u32::from_le_bytes(rest),
+        );
+        let unused = match last {
+            0 => 4 + first.leading_zeros() / 8,
+            _ => last.leading_zeros() / 8,
+        };
+        self.letters.len() - unused as usize
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.letters[0] == 0
     }
 }
 
 /// Packets and bytes of one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct Volume {
     /// Captured frames (under GRO one may hold many segments).
     pub packets: u64,
@@ -231,6 +251,7 @@ words! {
 
 /// The record of an ended flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct FlowRecord {
     /// Addresses and ports, originator first.
     pub tuple: FiveTuple,
@@ -282,6 +303,7 @@ pub struct FlowRecord {
 
 /// When an event happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub enum When {
     /// With the current packet.
     Packet,

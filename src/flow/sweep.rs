@@ -67,12 +67,19 @@ impl Flows {
         self.now_ns = self.now_ns.max(watermark_ns);
         self.take_outlived(out);
         self.release_over(self.now_ns, out);
-        if !self.attempts.record_ends {
-            let left = self.pass_attempts(&mut steps_max, out);
-            if left.is_some() {
-                return left;
-            }
+        if self.attempts.record_ends {
+            return self.expire_in_order(&mut steps_max, out);
         }
+        let left = self.pass_attempts(&mut steps_max, out);
+        left.or_else(|| self.pass_conns(&mut steps_max, out))
+    }
+
+    /// The rest of [`Flows::expire_some`] where somebody asks for records.
+    fn expire_in_order(
+        &mut self,
+        steps_max: &mut usize,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) -> Option<i64> {
         let target = slot_of(self.now_ns);
         loop {
             // Of timers; attempts have none.
@@ -83,7 +90,7 @@ impl Flows {
                     self.prepare(slot);
                 }
             }
-            match self.sweep(slot, &mut steps_max, out) {
+            match self.sweep(slot, steps_max, out) {
                 Swept::All if slot.is_some() => {}
                 Swept::All => break,
                 Swept::NotDue => return None,
@@ -107,6 +114,47 @@ impl Flows {
             }
             self.take_outlived(out);
         }
+    }
+
+    /// Ends the flows of all slots that are over, in no order: nobody asks for records.
+    fn pass_conns(
+        &mut self,
+        steps_max: &mut usize,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) -> Option<i64> {
+        let over = slot_of(self.now_ns).saturating_sub(1);
+        let Self {
+            established,
+            others,
+            counts,
+            now_ns,
+            ..
+        } = self;
+        for table in [established, others] {
+            let mut from = self.swept;
+            while let Some(slot) = table
+                .slab
+                .wheel
+                .next_taken(from)
+                .filter(|slot| *slot <= over)
+            {
+                from = slot;
+                while let Some(at) = table.slab.wheel.first(slot) {
+                    if *steps_max == 0 {
+                        return Some(slot_start(slot));
+                    }
+                    *steps_max -= 1;
+                    let deadline = table.deadline(at);
+                    if slot_of(deadline) > slot {
+                        table.slab.wheel.relink(at, slot_ahead(deadline, slot));
+                    } else {
+                        table.settle(at, *now_ns, counts, out);
+                    }
+                }
+            }
+        }
+        self.set_swept(over);
+        None
     }
 
     /// Notes that no timer lies in an earlier slot.
@@ -206,6 +254,35 @@ impl Flows {
     pub fn finish(&mut self, out: &mut impl FnMut(When, FlowEvent)) {
         self.release_rest(out);
         self.expire(self.now_ns, out);
+        // Also in a slot that is not over.
+        let mut steps_max = usize::MAX;
+        self.expire_in_order(&mut steps_max, out);
+        match self.attempts.record_ends {
+            true => self.end_in_order(out),
+            false => self.end_untold(out),
+        }
+        self.attempts.leave_all();
+    }
+
+    fn end_untold(&mut self, out: &mut impl FnMut(When, FlowEvent)) {
+        let Self {
+            attempts,
+            established,
+            others,
+            counts,
+            ..
+        } = self;
+        attempts.end_all(counts);
+        for table in [established, others] {
+            while let Some(slot) = table.slab.wheel.next_taken(self.swept) {
+                while let Some(at) = table.slab.wheel.first(slot) {
+                    table.end(at, EndReason::Eof, When::End, counts, out);
+                }
+            }
+        }
+    }
+
+    fn end_in_order(&mut self, out: &mut impl FnMut(When, FlowEvent)) {
         let slot = self.swept;
         self.attempts.collect_all();
         for table in [&mut self.established, &mut self.others] {
@@ -227,6 +304,5 @@ impl Flows {
                 Table::Others => self.others.end(at, reason, when, &mut self.counts, out),
             }
         }
-        self.attempts.leave_all();
     }
 }

@@ -6,6 +6,7 @@ use crate::decode::packet::tcp_flags::{ACK, FIN, RST, SYN};
 
 /// The side of a flow that sent a packet; also its index in per-side arrays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub(crate) enum Sender {
     Orig,
     Resp,
@@ -67,7 +68,15 @@ pub(super) fn letters_of(segment: &Headers, sender: Sender) -> u16 {
     }
 }
 
+/// The bit of the letter that a segment adds which has ACK, but not SYN, FIN or RST.
+#[inline(always)]
+pub(super) fn plain_letter(segment: &Headers, sender: Sender) -> u16 {
+    // `a` stands behind `d`.
+    data_letter(sender) << u16::from(segment.payload_len == 0)
+}
+
 /// The bit of a letter for payload.
+#[inline(always)]
 pub(super) fn data_letter(sender: Sender) -> u16 {
     match sender {
         Sender::Orig => 1 << (DATA + UPPER),
@@ -90,15 +99,21 @@ pub(super) fn push_letters(history: &mut History, mut bits: u16) {
     }
 }
 
+/// The bit of each letter; of every other byte none.
+const BITS: [u16; 256] = {
+    let (mut bits, mut at) = ([0; 256], 0);
+    while at < LETTERS.len() {
+        bits[LETTERS[at] as usize] = 1 << at;
+        bits[LETTERS[at].to_ascii_uppercase() as usize] = 1 << (at + UPPER);
+        at += 1;
+    }
+    bits
+};
+
 /// The bits of a history.
 pub(super) fn bits_of(history: &History) -> u16 {
-    let bit = |letter: &u8| {
-        let lower = letter.to_ascii_lowercase();
-        let place = LETTERS.iter().position(|l| *l == lower)?;
-        let upper = usize::from(letter.is_ascii_uppercase()) * UPPER;
-        Some(1 << (place + upper))
-    };
-    history.letters.iter().filter_map(bit).sum()
+    let letters = history.letters.iter();
+    letters.fold(0, |bits, letter| bits | BITS[usize::from(*letter)])
 }
 
 /// Whether anything was seen of an answered connection behind its SYN+ACK.
@@ -142,7 +157,8 @@ mod tests {
             };
             let mut history = History::default();
             push_letters(&mut history, letters_of(&segment, sender));
-            assert!(history.written().eq(letters.bytes()), "{flags:#04x}");
+            let written = &history.letters[..history.len()];
+            assert_eq!(written, letters.as_bytes(), "{flags:#04x}");
             assert_eq!(
                 letters_of(&segment, sender),
                 bits_of(&history),

@@ -89,6 +89,14 @@ impl Localities {
         }
     }
 
+    /// Whether an address of `net` is local.
+    pub fn touches(&self, net: &IpNet) -> bool {
+        match net {
+            IpNet::V4(net) => overlaps(&self.v4, net.network().into(), net.broadcast().into()),
+            IpNet::V6(net) => overlaps(&self.v6, net.network().into(), net.broadcast().into()),
+        }
+    }
+
     /// Whether `address` is one of this host's interfaces, or loopback; `--local` does not matter.
     pub fn is_this_host(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
@@ -155,6 +163,12 @@ fn inside<T: Ord + Copy>(ranges: &Ranges<T>, address: T) -> bool {
     after > 0 && address <= ranges[after - 1].1
 }
 
+/// Whether a range shares an address with the inclusive range from `first` to `last`.
+fn overlaps<T: Ord + Copy>(ranges: &Ranges<T>, first: T, last: T) -> bool {
+    let after = ranges.partition_point(|&(start, _)| start <= last);
+    after > 0 && first <= ranges[after - 1].1
+}
+
 /// Reads a network, or an address on its own.
 ///
 /// # Errors
@@ -162,10 +176,21 @@ fn inside<T: Ord + Copy>(ranges: &Ranges<T>, address: T) -> bool {
 /// Names the value and the forms.
 pub fn parse_network(value: &str) -> Result<IpNet, String> {
     let address = || value.parse::<IpAddr>().map(IpNet::from);
+    // A length such as 08 may be meant as an octal number, or be the rest of another.
+    let is_plain = |length: &str| length == "0" || !length.starts_with(['0', '+']);
+    let has_plain_length = value
+        .split_once('/')
+        .is_none_or(|(_, length)| is_plain(length));
     let network = value.parse::<IpNet>().or_else(|_| address());
-    network.map_err(|_| {
+    let network = network.ok().filter(|_| has_plain_length).ok_or_else(|| {
         format!("{value} must be a network such as 10.0.0.0/8 or 2001:db8::/32, or an address")
-    })
+    })?;
+    match network.trunc() {
+        meant if meant == network => Ok(network),
+        meant => Err(format!(
+            "{value} has bits behind its length: {meant} is meant?"
+        )),
+    }
 }
 
 #[cfg(test)]
@@ -179,6 +204,26 @@ mod tests {
 
     fn net(text: &str) -> IpNet {
         parse_network(text).expect("a network")
+    }
+
+    #[test]
+    fn a_network_touches_what_is_local_where_they_share_an_address() {
+        let local = [net("10.0.0.0/8"), net("2001:db8:1::/48")];
+        let ours = Localities::live([ip("192.0.2.7")], &local);
+        for (of, touches) in [
+            ("192.0.2.7/32", true),
+            ("192.0.2.0/24", true),
+            ("192.0.2.0/30", false),
+            ("0.0.0.0/0", true),
+            ("10.255.255.255/32", true),
+            ("11.0.0.0/8", false),
+            ("8.0.0.0/6", true),
+            ("2001:db8:1:ffff::/64", true),
+            ("2001:db8::/32", true),
+            ("2001:db8:2::/48", false),
+        ] {
+            assert_eq!(ours.touches(&net(of)), touches, "{of}");
+        }
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Next hops of the default routes in every routing table.
+//! Next hops of the routes to most of the world, in every routing table: default routes, and the parts of one that VPNs
+//! and providers set instead of it.
 
 use std::io;
 use std::net::IpAddr;
@@ -16,8 +17,11 @@ const RTA_GATEWAY: u16 = 5;
 const RTA_MULTIPATH: u16 = 9;
 const RTA_VIA: u16 = 18;
 const RTN_UNICAST: u8 = 1;
+/// A route with a longer prefix goes to less than a sixteenth of all addresses, and is no default route. VPNs set halves
+/// (0.0.0.0/1 and 128.0.0.0/1, ::/1 and 8000::/1) or smaller parts, and 2000::/3 is all that is assigned of IPv6.
+const DEFAULT_BITS_MAX: u8 = 4;
 
-/// Gateways of all default routes, sorted; all next hops of a multipath route.
+/// Gateways of all routes whose prefix has at most four bits, sorted; all next hops of a multipath route.
 ///
 /// Dumps every route, which takes about a second on a router with a full table.
 ///
@@ -49,10 +53,13 @@ fn is_unsupported(error: &io::Error) -> bool {
     code == Some(libc::EAFNOSUPPORT) || code == Some(libc::EOPNOTSUPP)
 }
 
-/// Next hops of an RTM_NEWROUTE; `None` unless it is a default route.
+/// Next hops of an RTM_NEWROUTE; `None` unless it is a default route or a large part of one.
 fn next_hops(message: Message<'_>) -> Option<Vec<IpAddr>> {
     let [_, destination_bits, _, _, _, _, _, kind] = *message.body.first_chunk::<8>()?;
-    if message.kind != libc::RTM_NEWROUTE || destination_bits != 0 || kind != RTN_UNICAST {
+    if message.kind != libc::RTM_NEWROUTE
+        || destination_bits > DEFAULT_BITS_MAX
+        || kind != RTN_UNICAST
+    {
         return None;
     }
     let mut found = Vec::new();
@@ -117,6 +124,7 @@ mod tests {
             kind: libc::RTM_NEWROUTE,
             flags: 0,
             sequence: 1,
+            port: 0,
             body,
         };
         let found = next_hops(message)?;
@@ -124,14 +132,19 @@ mod tests {
     }
 
     #[test]
-    fn only_default_routes_that_forward_have_gateways() {
+    fn only_routes_to_most_of_the_world_that_forward_have_gateways() {
         let one = attribute(RTA_GATEWAY, &[192, 0, 2, 1]);
         let default = route(0, RTN_UNICAST, std::slice::from_ref(&one));
         assert_eq!(hops(&default), Some(vec!["192.0.2.1".to_owned()]));
-        assert_eq!(
-            hops(&route(24, RTN_UNICAST, std::slice::from_ref(&one))),
-            None
-        );
+        // Halves, as VPNs set them, and 2000::/3.
+        for bits in [1, 3, DEFAULT_BITS_MAX] {
+            let part = route(bits, RTN_UNICAST, std::slice::from_ref(&one));
+            assert_eq!(hops(&part), Some(vec!["192.0.2.1".to_owned()]), "/{bits}");
+        }
+        for bits in [DEFAULT_BITS_MAX + 1, 8, 24] {
+            let net = route(bits, RTN_UNICAST, std::slice::from_ref(&one));
+            assert_eq!(hops(&net), None, "/{bits}");
+        }
         // RTN_BLACKHOLE
         assert_eq!(hops(&route(0, 6, &[one])), None);
         assert_eq!(hops(&route(0, RTN_UNICAST, &[])), Some(vec![]));

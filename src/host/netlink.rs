@@ -44,6 +44,8 @@ pub struct Message<'a> {
     pub flags: u16,
     /// `nlmsg_seq`; 0 in notifications.
     pub sequence: u32,
+    /// `nlmsg_pid`. In a notification of nftables: the port of the socket that made the change.
+    pub port: u32,
     /// The bytes after the header, without padding.
     pub body: &'a [u8],
 }
@@ -139,11 +141,7 @@ impl Netlink {
     ) -> io::Result<bool> {
         self.sequence = self.sequence.wrapping_add(1);
         let sequence = self.sequence;
-        let bytes = request(kind, flags, sequence, body);
-        let sent = socket::send(self.fd.as_raw_fd(), &bytes, MsgFlags::empty())?;
-        if sent != bytes.len() {
-            return Err(Errno::EMSGSIZE.into());
-        }
+        self.send(&request(kind, flags, sequence, body))?;
         let mut interrupted = false;
         loop {
             for message in messages(self.receive()?) {
@@ -157,6 +155,29 @@ impl Netlink {
                 }
             }
         }
+    }
+
+    /// Sends finished messages, whose sequence numbers are the caller's.
+    ///
+    /// # Errors
+    ///
+    /// Those of `send`; EMSGSIZE also if it took a part.
+    pub fn send(&self, bytes: &[u8]) -> io::Result<()> {
+        let sent = socket::send(self.fd.as_raw_fd(), bytes, MsgFlags::empty())?;
+        match sent == bytes.len() {
+            true => Ok(()),
+            false => Err(Errno::EMSGSIZE.into()),
+        }
+    }
+
+    /// The port that the kernel gave to this socket.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockname`.
+    pub fn port(&self) -> io::Result<u32> {
+        let name: NetlinkAddr = socket::getsockname(self.fd.as_raw_fd())?;
+        Ok(name.pid())
     }
 
     /// Receives one datagram of the kernel, and skips those of other senders.
@@ -208,6 +229,15 @@ fn request(kind: u16, flags: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// The kernel's answer to a request of its own sequence number, if this message is one.
+///
+/// # Errors
+///
+/// What the kernel refused it with.
+pub fn answer(message: Message<'_>) -> Option<io::Result<()>> {
+    (message.kind == NLMSG_ERROR).then(|| result(message.body))
+}
+
 /// The errno in an NLMSG_ERROR or NLMSG_DONE; 0 is an acknowledgment, or the good end of a dump.
 fn result(body: &[u8]) -> io::Result<()> {
     match u32_at(body, 0).unwrap_or(0).cast_signed() {
@@ -224,6 +254,7 @@ pub fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
             kind: u16_at(bytes, 4)?,
             flags: u16_at(bytes, 6)?,
             sequence: u32_at(bytes, 8)?,
+            port: u32_at(bytes, 12)?,
             body: bytes.get(HEADER_BYTES..length)?,
         };
         bytes = bytes.get(aligned(length)..).unwrap_or(&[]);

@@ -13,8 +13,11 @@ use super::nic::read_proc_net;
 pub(super) const SOCK_DIAG_BY_FAMILY: u16 = 20;
 /// Bytes of `struct inet_diag_req_v2`.
 const REQUEST_BYTES: usize = 56;
-/// IPPROTO_TCP.
+/// IPPROTO_TCP and IPPROTO_UDP.
 const TCP: u8 = 6;
+const UDP: u8 = 17;
+/// TCP_ESTABLISHED; also the state of a connected UDP socket.
+const ESTABLISHED: u32 = 1;
 /// TCP_CLOSE and TCP_LISTEN: states without a connection.
 pub(super) const CLOSE: u32 = 7;
 pub(super) const LISTEN: u32 = 10;
@@ -33,18 +36,58 @@ pub type Ends = (SocketAddr, SocketAddr);
 pub fn connections() -> io::Result<Vec<Ends>> {
     let mut found = match from_sock_diag() {
         Ok(found) => found,
-        Err(_) => from_proc()?,
+        Err(_) => from_proc(|_| true)?,
     };
     found.sort_unstable();
     found.dedup();
     Ok(found)
 }
 
+/// Remote addresses of established TCP connections to this port of the calling thread's namespace; IPv4 in IPv6 sockets
+/// is given as IPv4.
+///
+/// # Errors
+///
+/// As [`connections`].
+pub fn peers_of(port: u16) -> io::Result<Vec<IpAddr>> {
+    let mut asked = [libc::AF_INET, libc::AF_INET6].map(|it| request(it, TCP, 1 << ESTABLISHED));
+    // `idiag_sport` of `inet_diag_sockid`: the kernel passes over sockets with another local port
+    // (`inet_diag_dump_icsk`).
+    for request in &mut asked {
+        request[8..10].copy_from_slice(&port.to_be_bytes());
+    }
+    let all = match dump(asked) {
+        Ok(found) => found,
+        Err(_) => from_proc(|state| state == ESTABLISHED)?,
+    };
+    let of_port = all.iter().filter(|(local, _)| local.port() == port);
+    Ok(of_port.map(|(_, remote)| remote.ip()).collect())
+}
+
+/// Remote addresses of UDP sockets that are connected to this port.
+///
+/// # Errors
+///
+/// Those of `NETLINK_SOCK_DIAG`; a kernel without udp_diag has none to tell.
+pub fn udp_peers(port: u16) -> io::Result<Vec<IpAddr>> {
+    let found = dump([libc::AF_INET, libc::AF_INET6].map(|it| request(it, UDP, 1 << ESTABLISHED)))?;
+    let of_port = found.iter().filter(|(_, remote)| remote.port() == port);
+    let mut peers: Vec<IpAddr> = of_port.map(|(_, remote)| remote.ip()).collect();
+    peers.sort_unstable();
+    peers.dedup();
+    Ok(peers)
+}
+
 fn from_sock_diag() -> io::Result<Vec<Ends>> {
+    let states = !(1 << CLOSE | 1 << LISTEN);
+    dump([libc::AF_INET, libc::AF_INET6].map(|family| request(family, TCP, states)))
+}
+
+/// The answers to a request about IPv4 and one about IPv6.
+fn dump([v4, v6]: [[u8; REQUEST_BYTES]; 2]) -> io::Result<Vec<Ends>> {
     let mut netlink = Netlink::open(SockProtocol::NetlinkSockDiag, 0, false)?;
-    let of = |family| request(family, TCP, !(1 << CLOSE | 1 << LISTEN));
-    let mut found = netlink.dump(SOCK_DIAG_BY_FAMILY, &of(libc::AF_INET), ends)?;
-    match netlink.dump(SOCK_DIAG_BY_FAMILY, &of(libc::AF_INET6), ends) {
+    let mut found = netlink.dump(SOCK_DIAG_BY_FAMILY, &v4, ends)?;
+    match netlink.dump(SOCK_DIAG_BY_FAMILY, &v6, ends) {
         Ok(more) => found.extend(more),
         // A kernel without IPv6 has no such sockets.
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
@@ -100,20 +143,22 @@ fn pair(
     is_connection.then_some((local, remote))
 }
 
-fn from_proc() -> io::Result<Vec<Ends>> {
-    let mut found = from_text(&read_proc_net("tcp")?);
-    found.extend(from_text(&read_proc_net("tcp6").unwrap_or_default()));
+/// Connections in the states that are asked for.
+fn from_proc(is_asked: fn(u32) -> bool) -> io::Result<Vec<Ends>> {
+    let mut found = from_text(&read_proc_net("tcp")?, is_asked);
+    let tcp6 = read_proc_net("tcp6").unwrap_or_default();
+    found.extend(from_text(&tcp6, is_asked));
     Ok(found)
 }
 
 /// Reads the text of `/proc/net/tcp` or `tcp6`. Source: `get_tcp4_sock` (net/ipv4/tcp_ipv4.c).
-fn from_text(text: &str) -> Vec<Ends> {
+fn from_text(text: &str, is_asked: fn(u32) -> bool) -> Vec<Ends> {
     let line = |line: &str| {
         let mut fields = line.split_whitespace().skip(1);
         let (local, local_port) = end_from_text(fields.next()?)?;
         let (remote, remote_port) = end_from_text(fields.next()?)?;
         let state = u32::from_str_radix(fields.next()?, 16).ok()?;
-        pair(state, local, local_port, remote, remote_port)
+        pair(state, local, local_port, remote, remote_port).filter(|_| is_asked(state))
     };
     text.lines().skip(1).filter_map(line).collect()
 }
@@ -155,14 +200,18 @@ mod tests {
         let expected = "127.0.0.1:22 10.0.0.2:50000";
         let text = |ends: &Ends| format!("{} {}", ends.0, ends.1);
         assert_eq!(
-            from_text(tcp).iter().map(text).collect::<Vec<_>>(),
+            from_text(tcp, |_| true)
+                .iter()
+                .map(text)
+                .collect::<Vec<_>>(),
             [expected]
         );
         for cut in 0..tcp.len() {
-            assert!(from_text(&tcp[..cut]).len() <= 1);
+            assert!(from_text(&tcp[..cut], |_| true).len() <= 1);
         }
+        assert_eq!(from_text(tcp, |state| state != ESTABLISHED), []);
         let tcp6 = "sl\n 0: 0000000000000000FFFF00000100007F:1F90 00000000000000000000000001000000:0050 01\n";
-        let (local, remote) = from_text(tcp6)[0];
+        let (local, remote) = from_text(tcp6, |_| true)[0];
         assert_eq!(local.to_string(), "127.0.0.1:8080");
         assert_eq!(remote.to_string(), "[::1]:80");
     }
@@ -177,6 +226,7 @@ mod tests {
             kind: SOCK_DIAG_BY_FAMILY,
             flags: 0,
             sequence: 0,
+            port: 0,
             body,
         };
         assert!(ends(message(&body)).is_some());
@@ -192,7 +242,7 @@ mod tests {
         let client = TcpStream::connect(address).expect("a connection");
         let _server = listener.accept().expect("its other end");
         let here = client.local_addr().expect("its address");
-        for (way, found) in [("sock_diag", connections()), ("proc", from_proc())] {
+        for (way, found) in [("sock_diag", connections()), ("proc", from_proc(|_| true))] {
             let found = found.unwrap_or_else(|error| panic!("{way}: {error}"));
             assert!(
                 found.contains(&(here, address)),

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 /// The C library's file, and systemd-resolved's. With systemd-resolved the first names only the stub on
 /// loopback, the second the stub's servers.
-const FILES: [&str; 2] = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"];
+pub(super) const FILES: [&str; 2] = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"];
 /// Upper bound of what is read.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 

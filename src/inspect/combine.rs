@@ -70,6 +70,18 @@ macro_rules! detectors {
                 }
             }
 
+            /// Whether [`Detectors::change`] puts the flag `key` in force in a run that began with these rules; `None`: it is
+            /// no flag of a detector.
+            pub fn takes(&self, key: &str, new: &Self) -> Option<bool> {
+                $(
+                    if $crate::inspect::combine::has_flag::<<$detector as Detector>::Flags>(key) {
+                        let is_on = <$detector as Detector>::is_on;
+                        return Some(is_on(&self.$field) || !is_on(&new.$field));
+                    }
+                )+
+                None
+            }
+
             /// Bytes that all detectors take.
             pub fn memory_bytes(&self) -> u64 {
                 self.sources.memory_bytes()
@@ -106,6 +118,7 @@ macro_rules! detectors {
         counters! {
             /// Counters of all detectors.
             #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+            #[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
             pub struct AllCounts "" {
                 sources (group SourceCounts as "sources_"): "What is known of sources",
                 $( $field (group DetectorCounts as concat!($word, "_")): $about, )+
@@ -133,6 +146,30 @@ macro_rules! detectors {
             /// A rule asks whether a source is local.
             pub asks_local: bool,
             $( #[doc = $about] pub $field: $detector, )+
+        }
+
+        impl $crate::snapshot::Snapshot for Detectors {
+            fn save(&self, to: &mut dyn std::io::Write) -> std::io::Result<()> {
+                self.sources.save(to)?;
+                $( self.$field.save(to)?; )+
+                Ok(())
+            }
+
+            fn restore(&mut self, from: &mut dyn std::io::Read) -> std::io::Result<()> {
+                self.sources.restore(from)?;
+                $( self.$field.restore(from)?; )+
+                // All deadlines are looked at before the next contact.
+                self.sources.wake_ns.set(i64::MIN);
+                Ok(())
+            }
+
+            fn layout(layout: &mut $crate::snapshot::Layout) {
+                Sources::layout(layout);
+                $(
+                    layout.add($word.as_bytes());
+                    <$detector>::layout(layout);
+                )+
+            }
         }
 
         impl Detectors {
@@ -305,6 +342,23 @@ macro_rules! detectors {
                 self.sources.wake_ns.set(next_ns);
             }
 
+            /// See [`Detector::change`].
+            pub fn change(&mut self, rules: &Rules, now_ns: i64) {
+                $( self.$field.change(&rules.$field, now_ns); )+
+                self.asks_local = false $( || <$detector as Detector>::asks_local(&rules.$field) )+;
+                self.sources.change_windows([rules.loss_ns(), rules.proof_ns()]);
+            }
+
+            /// See [`Detector::tell_running`].
+            pub fn tell_running(
+                &mut self,
+                at_ns: i64,
+                wants: &impl Fn(&detection::Detection) -> bool,
+                out: &mut impl FnMut(Found),
+            ) {
+                $( self.$field.tell_running(at_ns, &self.sources, wants, out); )+
+            }
+
             /// Ends all episodes at this packet time.
             pub fn finish(&mut self, now_ns: i64, out: &mut impl FnMut(Found)) {
                 $( self.$field.finish(now_ns, &self.sources, out); )+
@@ -349,6 +403,13 @@ pub(super) fn defaults<F: Args>() -> F {
     let command = F::augment_args(clap::Command::new("defaults"));
     let matches = command.get_matches_from(["defaults"]);
     F::from_arg_matches(&matches).expect("every flag has a default")
+}
+
+/// Whether these flags have one with this long name.
+pub(super) fn has_flag<F: Args>(key: &str) -> bool {
+    let command = F::augment_args(clap::Command::new("flags"));
+    let mut longs = command.get_arguments().map(clap::Arg::get_long);
+    longs.any(|long| long == Some(key))
 }
 
 /// Divides `bytes` by weights.

@@ -181,7 +181,8 @@ words! {
 }
 
 /// One cache line. Contacts and events are all that crosses between threads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 #[repr(align(64))]
 pub struct Contact {
     /// `read`: the frame's number. Live: the packet's time stamp in ns.
@@ -203,7 +204,8 @@ pub struct Contact {
 }
 
 /// What is left of a contact, in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct Mark(u32);
 
 const KIND: u32 = 26;

@@ -76,6 +76,7 @@ words! {
 
 /// The subject of a detection. `dst` is the destination of the deciding packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub enum Subject {
     /// A source and a destination. Where one address stands for several, that of the deciding packet.
     Pair {
@@ -155,6 +156,7 @@ impl Subject {
 
 /// Extent of an episode so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub enum Extent {
     /// Ports of one host.
     Ports {
@@ -196,6 +198,7 @@ impl Extent {
 
 /// Outcomes of the touched ports or hosts. They add up to [`Extent::count`] where every one is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct Evidence {
     /// Answered with RST or ICMP unreachable.
     pub refused: u32,
@@ -238,6 +241,7 @@ impl Technique {
 
 /// What is known of the source of a detection over the last half hour to hour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct SourceEvidence {
     /// Distinct (destination, port) that it touched: an estimate, exact while few. Without ports of traceroute.
     pub places: u32,
@@ -251,6 +255,10 @@ pub struct SourceEvidence {
     pub techniques: u8,
     /// The target contacted it first.
     pub friendly: bool,
+    /// Somebody completed a connection to it within the last half hour; to an address of it, where it is a network.
+    pub contacted: bool,
+    /// The same of an IPv6 address, to any address of its /64; for other sources as [`Self::contacted`].
+    pub subnet_contacted: bool,
 }
 
 impl SourceEvidence {
@@ -262,6 +270,7 @@ impl SourceEvidence {
 
 /// A source of a flood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct TopSource {
     /// Its address.
     pub addr: IpAddr,
@@ -273,6 +282,7 @@ pub struct TopSource {
 
 /// The many sources of a flood or of a distributed scan.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct Crowd {
     /// Connections completed, for a flood that is told from them.
     pub completed: Option<u64>,
@@ -284,6 +294,7 @@ pub struct Crowd {
 
 /// A detection.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct Detection {
     /// The rule.
     pub kind: Kind,

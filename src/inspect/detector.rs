@@ -15,6 +15,7 @@ use super::sources::Sources;
 use crate::counters::counters;
 use crate::decode::key::Address;
 use crate::flow::key::Hasher;
+use crate::snapshot::Snapshot;
 use clap::Args;
 use std::fmt::Debug;
 
@@ -103,7 +104,7 @@ impl<'a> Sighting<'a> {
 }
 
 /// A detector.
-pub trait Detector: Sized {
+pub trait Detector: Snapshot + Sized {
     /// The kind of its detections.
     const KIND: Kind;
     /// Its names in logs.
@@ -167,6 +168,19 @@ pub trait Detector: Sized {
     fn decide(&mut self, sighting: &Sighting<'_>, out: &mut impl FnMut(Found));
     /// Handles deadlines up to `watermark`.
     fn expire(&mut self, watermark: i64, sources: &Sources, out: &mut impl FnMut(Found));
+    /// Goes on with the thresholds of another rule at `now_ns`, a packet time behind all contacts so far; capacities stay.
+    /// What is under way goes on. A rule that was off at the start has no room and stays off.
+    fn change(&mut self, rule: &Self::Rule, now_ns: i64);
+    /// Tells of each episode under way that `wants` wants, as one that goes on at `at_ns`, a packet time behind all
+    /// contacts so far.
+    fn tell_running(
+        &mut self,
+        _at_ns: i64,
+        _sources: &Sources,
+        _wants: &impl Fn(&Detection) -> bool,
+        _out: &mut impl FnMut(Found),
+    ) {
+    }
     /// The earliest deadline; it may turn out that nothing is due.
     fn next_deadline_ns(&self) -> i64;
     /// Ends all episodes at the end of the capture or run, at this packet time.
@@ -187,12 +201,13 @@ pub trait Detector: Sized {
 counters! {
     /// Counters of one detector, prefixed by the name of its kind.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
     pub struct DetectorCounts "" {
         touches: "Contacts that the rule counts",
         outcomes: "Answers, refusals and completed handshakes of them",
-        unheard: "Other contacts",
-        started: "Detections: rising edges",
-        continued: "Detections: doublings",
+        unheard: "Contacts that this rule ignores",
+        started: "Detections that began",
+        continued: "Detections that went on: grown to twice, or with a higher verdict",
         ended: "Detections: summaries",
         subjects_evicted (loss): "Entries evicted from a full table with a touch younger than the window of at most an hour",
         subjects_forgotten: "The same, of a rule whose window is longer than an hour",

@@ -53,6 +53,7 @@ fn range(value: &str) -> Result<Within, String> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct Target {
     dst: IpAddr,
     tags: u32,
@@ -60,6 +61,7 @@ pub struct Target {
 
 /// A port, and who touched it: a bit for each source, by linear counting. Ports are equal whoever touched them.
 #[derive(Clone, Copy, Debug)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct TouchedPort {
     port: u16,
     sources: u32,

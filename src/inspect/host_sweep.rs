@@ -34,7 +34,7 @@ pub struct HostSweepFlags {
     pub sweep_hosts: u8,
     /// Window of the host sweep rule.
     ///
-    /// 1s to 1h; takes ms, s, m, h. A SYN exactly this old is outside.
+    /// 1s to 1h; takes ms, s, m, h. A SYN that is just as old does not count.
     #[arg(
         long,
         value_name = "TIME",
@@ -53,6 +53,7 @@ fn hosts(value: &str) -> Result<u8, String> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct SourcePort {
     src: IpAddr,
     port: u16,

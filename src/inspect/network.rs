@@ -70,7 +70,7 @@ mod tests {
     use super::*;
     use crate::inspect::Kind;
     use crate::inspect::contact::ContactKind;
-    use crate::inspect::detection::{Phase, Verdict};
+    use crate::inspect::detection::{Phase, Proof, Verdict};
     use crate::inspect::lab::{Lab, S, all_rules, v4};
 
     const TARGET: u128 = 0x2001_0db8_ffff << 80 | 1;
@@ -112,6 +112,27 @@ mod tests {
         assert_eq!(scan(each), [(Some(48), scanned)]);
         let each = |port: u16| net + (u128::from(port) << 80);
         assert_eq!(scan(each), [], "networks of their own");
+    }
+
+    #[test]
+    fn a_handshake_of_one_address_proves_nothing_about_its_network() {
+        use ContactKind::{Answered, Established, Touch};
+        let mut lab = Lab::new(all_rules());
+        let (net, dst) = (0x2001_0db8_0001_u128 << 80, Address::new(true, TARGET));
+        for port in 1..=20 {
+            let ends = (Address::new(true, net | u128::from(port)), dst);
+            for kind in [Touch, Answered, Established] {
+                if port == 20 || kind == Touch {
+                    let contact = lab.contact(i64::from(port) * S, ends, port, kind);
+                    lab.on(&contact);
+                }
+            }
+        }
+        lab.finish();
+        let all = lab.all(Kind::PortScan);
+        assert!(all.iter().all(|one| one.src_prefix == Some(64)), "{all:?}");
+        let proof = all.iter().map(|one| one.proof).max();
+        assert_eq!(proof, Some(Proof::Answered), "{all:?}");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::ops::RangeInclusive;
 /// A host in 58 bits: an IPv4 address itself, or an unkeyed hash of an IPv6 address, so that every run prints the
 /// same. Two IPv6 addresses collide once in 2^57 times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct Host(u64);
 
 const V6: u64 = 1 << 57;
@@ -91,6 +92,7 @@ impl Place {
 
 /// How a source touched a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 #[repr(u8)]
 pub enum Way {
     Syn,
@@ -158,6 +160,7 @@ impl Way {
 
 /// What one source touched, and how: the item of the table of sources with one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct Element {
     pub host: Host,
     /// [`UNITED`] stands for the host in rules about a pair.

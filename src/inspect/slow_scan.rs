@@ -37,9 +37,10 @@ const SLOW_NS: i64 = 60_000_000_000;
 pub struct SlowScanFlags {
     /// Failures of a slow scan.
     ///
-    /// off, or N from 4 to 12 of the 12 (destination, TCP port) to which a source sent SYNs most recently, within
-    /// TIME, 2m to 24h, and over at least a minute. Failed: refused, or no answer within 5 s. With a time above 1h,
-    /// sources that full tables forget are counted, but are no loss.
+    /// off, or N, 4 to 12, and TIME, 2m to 24h. The sensor remembers the last 12 TCP ports, of any hosts, that a source
+    /// tried. If N of them failed within TIME, the first of these at least a minute before the newest try, it is a slow
+    /// scan. Failed: refused, or no answer within 5 s. With a time above 1h, sources that full tables forget are counted,
+    /// but are no loss.
     #[arg(
         long,
         value_name = "N/TIME",
@@ -56,6 +57,7 @@ fn range(value: &str) -> Result<Within, String> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct Source {
     src: IpAddr,
     tags: u32,
@@ -63,6 +65,7 @@ pub struct Source {
 
 /// A port of a host: an unkeyed hash of 62 bits, so that every run finds the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct PortOf(u64);
 
 impl Item for PortOf {

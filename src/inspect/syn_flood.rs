@@ -24,8 +24,9 @@ pub struct SynFloodFlags {
     /// SYNs of a SYN flood.
     ///
     /// off, or N from 10 to 100000000 at one port of one destination within TIME, 1s to 10s, of which fewer than a
-    /// tenth complete a handshake; the others must add up to over 20 times what the port completes in an average
-    /// such time (at least one). Judged when the time is over, counted from multiples of it on. With --capture
+    /// tenth complete a handshake. The unfinished ones, added up from one TIME to the next, must be more than 20 times the
+    /// handshakes that the port usually finishes in TIME (taken as 1 if it is less). Judged at the end of each TIME: with
+    /// 5s at :00, :05, :10. With --capture
     /// control, or while data are shed, a handshake counts when the client ends the connection.
     #[arg(
         long,

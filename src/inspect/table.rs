@@ -1,5 +1,6 @@
 //! A table of entries under keyed hashes: buckets of eight, a line of names and eight entries each.
 
+use crate::snapshot::snapshot;
 use crate::sys::huge_pages::filled;
 use crate::sys::lines::{Line, Lines};
 use crate::sys::prefetch::prefetch;
@@ -20,6 +21,12 @@ pub(super) struct Table<T> {
     names: Lines,
     all: Vec<T>,
     pub held: usize,
+}
+
+snapshot! {
+    [T: borsh::BorshDeserialize + borsh::BorshSchema + borsh::BorshSerialize] Table<T>;
+    values: names, held;
+    lists: all;
 }
 
 impl<T: Ranked> Table<T> {
@@ -81,6 +88,11 @@ impl<T: Ranked> Table<T> {
     #[inline]
     pub fn get_mut(&mut self, at: usize) -> &mut T {
         &mut self.all[at]
+    }
+
+    /// All places, also those without an entry.
+    pub fn places_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.all.iter_mut()
     }
 
     /// Inserts an entry. Returns its index, and the entry that a full bucket evicts for it.

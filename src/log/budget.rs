@@ -4,7 +4,8 @@
 //! speed.
 
 use super::notice::Notice;
-use crate::inspect::detection::Detection;
+use crate::inspect::Kind;
+use crate::inspect::detection::{Detection, Phase};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -54,7 +55,53 @@ impl Folded {
     }
 }
 
+/// A budget, for the next process.
+#[derive(Clone, Debug)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
+pub struct BudgetProgress {
+    level: i64,
+    now_ns: Option<i64>,
+    ts_ns: i64,
+    since_ns: i64,
+    kinds: Vec<(Kind, Phase, u64)>,
+}
+
 impl Budget {
+    /// Where it is.
+    pub fn progress(&self) -> BudgetProgress {
+        let folded = &self.folded;
+        let all = Kind::ALL
+            .into_iter()
+            .flat_map(|kind| Phase::ALL.map(|phase| (kind, phase)));
+        let counts = all.filter_map(|(kind, phase)| {
+            let count = folded.kinds.get(&(kind.word(), phase.word()))?;
+            Some((kind, phase, *count))
+        });
+        BudgetProgress {
+            level: self.level,
+            now_ns: self.now_ns,
+            ts_ns: folded.ts_ns,
+            since_ns: folded.since_ns,
+            kinds: counts.collect(),
+        }
+    }
+
+    /// Goes on where another process's budget was; of another rate only what was folded counts.
+    pub fn go_on(&mut self, progress: &BudgetProgress) {
+        let full = i64::from(self.rate_per_s.unwrap_or(0)) * NS_PER_S;
+        self.level = progress.level.clamp(0, full);
+        self.now_ns = progress.now_ns;
+        let kinds = progress.kinds.iter();
+        self.folded = Folded {
+            ts_ns: progress.ts_ns,
+            since_ns: progress.since_ns,
+            count: kinds.clone().map(|(.., count)| count).sum(),
+            kinds: kinds
+                .map(|(kind, phase, count)| ((kind.word(), phase.word()), *count))
+                .collect(),
+        };
+    }
+
     /// A full bucket of `rate_per_s` alerts.
     pub fn new(rate_per_s: Option<u32>) -> Self {
         Self {

@@ -12,6 +12,7 @@ use std::cmp::Ordering;
     clippy::large_enum_variant,
     reason = "queues are preallocated; attempts and flows must not be boxed"
 )]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub enum Body {
     /// A new connection attempt.
     NewConnection(Attempt),
@@ -25,6 +26,7 @@ pub enum Body {
 
 /// Orders events of one position, independent of their shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub enum Step {
     /// A deadline (ns of packet time) that the frame at this position made due.
     Timer(i64),
@@ -56,6 +58,7 @@ impl Step {
 
 /// An event with its place in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct Event {
     /// `read`: the frame's number. Live: the packet's time stamp in ns.
     pub position: u64,

@@ -9,10 +9,13 @@
 //!
 //! Events are read where they lie in the queue, and their room is given back several at a time.
 
+mod progress;
+
 use super::event::{Body, Event, Step};
 use super::fold::Fold;
 use crate::sys::prefault::touch_all;
 use crossbeam::utils::CachePadded;
+pub use progress::MergeProgress;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU64, AtomicUsize};
@@ -106,19 +109,19 @@ impl Producer {
         reason = "a full queue gives the event back, unboxed"
     )]
     pub fn push(&mut self, event: Event) -> Result<(), Event> {
-        if !self.has_room(&event) {
-            return Err(event);
-        }
         if let Body::Folded(fold) = &event.body {
+            if !self.has_room(&event) {
+                return Err(event);
+            }
             self.shared.folds.fetch_add(1, Relaxed);
             self.shared.folding.fetch_add(fold.count, Relaxed);
         }
-        let pushed = self.events.push(event);
-        assert!(pushed.is_ok(), "room was seen, and only we take it");
-        Ok(())
+        self.events
+            .push(event)
+            .map_err(|rtrb::PushError::Full(event)| event)
     }
 
-    #[inline]
+    #[cold]
     fn has_room(&self, event: &Event) -> bool {
         let is_fold = matches!(event.body, Body::Folded(_));
         let folds_full = is_fold && self.shared.folds.load(Relaxed) >= self.folds_max;
@@ -136,7 +139,7 @@ impl Producer {
 
     /// Pushes an event and waits while the queue is full: for `read`.
     ///
-    /// The event's position is published first, so that the logger does not wait for a worker that waits for it.
+    /// Before it waits, it publishes the event's position: the logger must not wait for a worker that waits for it.
     ///
     /// # Errors
     ///
@@ -146,9 +149,19 @@ impl Producer {
         reason = "a full queue gives the event back, unboxed"
     )]
     pub fn push_and_wait(&mut self, event: Event) -> Result<(), Event> {
-        if !self.has_room(&event) {
-            self.publish_below(event.position);
+        match self.push(event) {
+            Ok(()) => Ok(()),
+            Err(event) => self.wait_and_push(event),
         }
+    }
+
+    #[cold]
+    #[allow(
+        clippy::result_large_err,
+        reason = "a full queue gives the event back, unboxed"
+    )]
+    fn wait_and_push(&mut self, event: Event) -> Result<(), Event> {
+        self.publish_below(event.position);
         let mut tries = 0;
         while !self.has_room(&event) {
             if self.events.is_abandoned() {
@@ -174,7 +187,13 @@ impl Producer {
         self.publish_below(position.saturating_add(1).min(CLOSED - 1));
     }
 
-    fn publish_below(&mut self, bound: u64) {
+    /// All events at positions below this were pushed.
+    pub fn bound(&self) -> u64 {
+        self.bound
+    }
+
+    /// Publishes that every event at a position below `bound` was pushed.
+    pub fn publish_below(&mut self, bound: u64) {
         if bound > self.bound {
             self.bound = bound;
             self.shared.bound.store(bound, Release);
@@ -265,6 +284,7 @@ pub struct Lag {
 }
 
 /// The k-way merge.
+#[derive(Default)]
 pub struct Merge {
     sources: Vec<Consumer>,
     /// Bounds as read before the queues were looked at.
@@ -272,8 +292,32 @@ pub struct Merge {
     behind: Vec<bool>,
     /// How far a shard's bound may be behind the furthest; `None` in `read`.
     max_lag: Option<u64>,
+    order: Order,
+}
+
+/// Checks that events come in the log's order.
+#[derive(Default)]
+struct Order {
     last: Option<(u64, Step)>,
+    /// Events behind a later one.
     late: u64,
+}
+
+impl Order {
+    #[inline]
+    fn check(&mut self, event: &Event) {
+        if event.body.is_withheld() {
+            // No record is written behind it.
+            return;
+        }
+        let (position, step) = (event.position, event.step);
+        match self.last {
+            Some(last) if position < last.0 || position == last.0 && step < last.1 => {
+                self.late += 1;
+            }
+            _ => self.last = Some((position, step)),
+        }
+    }
 }
 
 impl Merge {
@@ -285,8 +329,7 @@ impl Merge {
             behind: vec![false; sources.len()],
             sources,
             max_lag,
-            last: None,
-            late: 0,
+            order: Order::default(),
         }
     }
 
@@ -309,16 +352,9 @@ impl Merge {
             let Some((shard, limit)) = self.next_run() else {
                 break;
             };
-            let (last, late) = (&mut self.last, &mut self.late);
-            emitted += self.sources[shard].take_run(limit, events_max - emitted, |event| {
-                let place = (event.position, event.step);
-                if event.body.is_withheld() {
-                    // No record is written behind it.
-                } else if last.is_some_and(|last| place < last) {
-                    *late += 1;
-                } else {
-                    *last = Some(place);
-                }
+            let (order, source) = (&mut self.order, &mut self.sources[shard]);
+            emitted += source.take_run(limit, events_max - emitted, |event| {
+                order.check(event);
                 emit(event);
             });
         }
@@ -390,9 +426,15 @@ impl Merge {
         self.sources.iter().all(Consumer::finished)
     }
 
+    /// Counts an event that came without a queue.
+    #[inline]
+    pub fn check_order(&mut self, event: &Event) {
+        self.order.check(event);
+    }
+
     /// Events emitted after a later one.
     pub fn late(&self) -> u64 {
-        self.late
+        self.order.late
     }
 
     /// Shards that are not waited for.

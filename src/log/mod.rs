@@ -9,6 +9,8 @@
 //!
 //! No wall clock is read here: whoever starts the logger hands it a clock.
 
+pub mod anonymize;
+pub mod block_record;
 pub mod budget;
 pub mod event;
 pub mod fold;

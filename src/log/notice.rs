@@ -1,5 +1,6 @@
-//! Records of the sensor itself: statistics and lifecycle events.
+//! Records of the sensor itself: statistics, lifecycle events, and what became of blocks.
 
+use super::block_record::BlockRecord;
 use crate::books::Books;
 use crate::books::record_kind::{EventKind, KINDS};
 use crossbeam::channel::{Receiver, Sender, unbounded};
@@ -28,6 +29,8 @@ pub enum Notice {
         /// The books; large and rare, hence boxed.
         stats: Box<Stats>,
     },
+    /// What became of a block.
+    Block(Box<BlockRecord>),
 }
 
 /// Books of the run now and at the last record.
@@ -71,6 +74,13 @@ impl Notices {
         (Self { to_logger, sent }, from_sensor)
     }
 
+    /// Counts these records as sent, too: by another process.
+    pub fn go_on(&self, sent: [u64; KINDS]) {
+        for (count, before) in self.sent.iter().zip(sent) {
+            count.fetch_add(before, Ordering::Relaxed);
+        }
+    }
+
     /// Sends a record. False: the logger has ended, and the record is not counted.
     pub fn send(&self, notice: Notice) -> bool {
         let kind = notice.kind();
@@ -90,6 +100,7 @@ impl Notice {
     pub fn ts_ns(&self) -> i64 {
         match self {
             Self::Lifecycle { ts_ns, .. } | Self::Stats { ts_ns, .. } => *ts_ns,
+            Self::Block(record) => record.ts_ns,
         }
     }
 
@@ -98,6 +109,7 @@ impl Notice {
         match self {
             Self::Lifecycle { .. } => EventKind::Lifecycle,
             Self::Stats { .. } => EventKind::Stats,
+            Self::Block(_) => EventKind::Block,
         }
     }
 }

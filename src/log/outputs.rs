@@ -3,6 +3,9 @@
 //! Per output and kind: `offered = written + folded + not_asked + Σ dropped[cause] + pending`, and
 //! `pending` is 0 after [`Outputs::finish`].
 
+mod notices;
+mod progress;
+
 use super::event::{Body, Event, Step};
 use super::fold::Fold;
 use super::formats::context::Context;
@@ -10,32 +13,41 @@ use super::formats::{Format, OutputTraits};
 use super::merge::SHARD_KINDS;
 use super::notice::Notice;
 use super::reached::{LogTime, Reached};
+use super::sinks::archive::Archive;
 use super::sinks::descriptor::OpenError;
 use super::sinks::lines::Patience;
 use super::sinks::recovery::Recovery;
 use super::sinks::spec::OutputSpec;
-use super::sinks::{self, Entry, Moment, Sink};
-use crate::books::output::{Cause, LogCounts, OutputCounts};
+use super::sinks::{self, Carried, Entry, Moment, Sink};
+use crate::books::output::{Cause, LogCounts, OutputBooks, OutputCounts};
 use crate::books::record_kind::{EventKind, KINDS};
-use serde_json::{Map, Value};
+use notices::{recovery_notice, rotation_notice, torn_notice};
+pub use progress::OutputsProgress;
 
 struct Output {
     spec: OutputSpec,
     format: Box<dyn Format>,
     sink: Box<dyn Sink>,
-    offered: [u64; KINDS],
     folded: [u64; KINDS],
     /// Attempts in folds that are not yet rendered.
     folding: u64,
     not_asked: [u64; KINDS],
     queue_full: [u64; KINDS],
+    /// Of its sink in another process.
+    before: Carried,
 }
 
 impl Output {
+    /// What its sink carried, here and in processes before.
+    fn carried(&self) -> Carried {
+        let mut carried = self.sink.carried();
+        carried.add(&self.before);
+        carried
+    }
+
     /// True: the sink has a recovery to report.
     fn event(&mut self, event: &Event, at: Moment) -> bool {
         let kind = event.body.kind();
-        self.offered[kind as usize] += 1;
         if !self.spec.events.has(kind) {
             self.not_asked[kind as usize] += 1;
             return false;
@@ -67,7 +79,6 @@ impl Output {
     /// Writes a notice that is asked for, or `forced`.
     fn notice(&mut self, notice: &Notice, forced: bool, at: Moment) {
         let kind = notice.kind();
-        self.offered[kind as usize] += 1;
         let renders = self.spec.format.renders.contains(&kind);
         if !renders || !forced && !self.spec.events.has(kind) {
             self.not_asked[kind as usize] += 1;
@@ -80,15 +91,16 @@ impl Output {
         }
     }
 
-    fn counts(&self) -> OutputCounts {
-        let carried = self.sink.carried();
+    /// `offered`: to every output alike.
+    fn counts(&self, offered: [u64; KINDS]) -> OutputCounts {
+        let carried = self.carried();
         let (mut dropped, mut folded) = (carried.dropped, self.folded);
         let mut pending = carried.pending;
         dropped[Cause::QueueFull as usize] = self.queue_full;
         folded[EventKind::Connection as usize] += carried.folded;
         pending[EventKind::Connection as usize] += self.folding;
         OutputCounts {
-            offered: self.offered,
+            offered,
             written: carried.written,
             folded,
             not_asked: self.not_asked,
@@ -111,6 +123,10 @@ struct QueueLoss {
 /// The outputs of a run.
 pub struct Outputs {
     outputs: Vec<Output>,
+    /// Their closed files.
+    archive: Archive,
+    /// Records so far; each output is offered every one.
+    offered: [u64; KINDS],
     queue_full: [u64; SHARD_KINDS],
     queue_loss: Option<QueueLoss>,
     own: [u64; KINDS],
@@ -127,14 +143,17 @@ impl Outputs {
     pub fn open(specs: &[OutputSpec], context: &Context) -> Result<Self, OpenError> {
         let mut outputs = Self {
             outputs: Vec::with_capacity(specs.len()),
+            archive: Archive::default(),
+            offered: [0; KINDS],
             queue_full: [0; SHARD_KINDS],
             queue_loss: None,
             own: [0; KINDS],
             folds: LogCounts::default(),
             reached: Reached::default(),
         };
-        for spec in specs {
-            outputs.add(spec.clone(), sinks::open(spec)?, context);
+        for (at, spec) in specs.iter().enumerate() {
+            let sink = sinks::open(spec, &outputs.archive, at)?;
+            outputs.add(spec.clone(), sink, context);
         }
         Ok(outputs)
     }
@@ -146,11 +165,11 @@ impl Outputs {
             spec,
             format,
             sink,
-            offered: [0; KINDS],
             folded: [0; KINDS],
             folding: 0,
             not_asked: [0; KINDS],
             queue_full: [0; KINDS],
+            before: Carried::default(),
         });
     }
 
@@ -161,6 +180,11 @@ impl Outputs {
         }
     }
 
+    /// The closed files of all outputs.
+    pub fn archive(&self) -> &Archive {
+        &self.archive
+    }
+
     /// How far the log is.
     pub fn reached(&mut self) -> &mut Reached {
         &mut self.reached
@@ -169,6 +193,7 @@ impl Outputs {
     /// Writes a shard's event, due at this moment, to each output that asks for it.
     pub fn write(&mut self, event: &Event, due: LogTime, now_ns: i64) {
         self.reached.set(due);
+        self.offered[event.body.kind() as usize] += 1;
         let log_ns = due.wall_ns;
         let mut recovered = false;
         for output in &mut self.outputs {
@@ -188,8 +213,8 @@ impl Outputs {
     /// Counts attempts that lie in a fold, which [`Outputs::write_fold`] will write.
     pub fn hold_folded(&mut self, count: u64) {
         let connection = EventKind::Connection as usize;
+        self.offered[connection] += count;
         for output in &mut self.outputs {
-            output.offered[connection] += count;
             if output.spec.events.has(EventKind::Connection) {
                 output.folding += count;
             } else {
@@ -225,8 +250,8 @@ impl Outputs {
     /// Counts an alert that the budget withholds.
     pub fn fold_alert(&mut self) {
         let alert = EventKind::Alert as usize;
+        self.offered[alert] += 1;
         for output in &mut self.outputs {
-            output.offered[alert] += 1;
             if output.spec.events.has(EventKind::Alert) {
                 output.folded[alert] += 1;
             } else {
@@ -244,8 +269,8 @@ impl Outputs {
                 continue;
             }
             let mut asked = false;
+            self.offered[kind] += new;
             for output in &mut self.outputs {
-                output.offered[kind] += new;
                 if output.spec.events.has(EventKind::ALL[kind]) {
                     output.queue_full[kind] += new;
                     asked = true;
@@ -329,6 +354,11 @@ impl Outputs {
             output.sink.flush(at);
         }
         self.report_recoveries(now_ns);
+        self.report_torn(now_ns);
+        for text in self.archive.take_failures() {
+            let notice = rotation_notice(text, now_ns);
+            self.own_notice(&notice, now_ns);
+        }
     }
 
     /// Now, by the log and by the logger's clock.
@@ -358,9 +388,16 @@ impl Outputs {
         }
     }
 
-    /// The books of each output, in the order of the command line.
+    /// The counts of each output, in the order in which they were opened: first that of the command line.
     pub fn counts(&self) -> Vec<OutputCounts> {
-        self.outputs.iter().map(Output::counts).collect()
+        let outputs = self.outputs.iter();
+        outputs.map(|one| one.counts(self.offered)).collect()
+    }
+
+    /// The same with their names.
+    pub fn books(&self) -> Vec<OutputBooks> {
+        let names = self.outputs.iter().map(|one| one.spec.name()).collect();
+        OutputBooks::numbered(names, &self.counts())
     }
 
     /// Why each output takes nothing now.
@@ -375,10 +412,22 @@ impl Outputs {
 
     fn offer(&mut self, notice: &Notice, now_ns: i64, forced: impl Fn(usize, &Output) -> bool) {
         let stamp_ns = self.reached.stamp_ns(notice.ts_ns());
+        self.offered[notice.kind() as usize] += 1;
         for (i, output) in self.outputs.iter_mut().enumerate() {
             let forced = forced(i, output);
             let log_ns = stamp_ns;
             output.notice(notice, forced, Moment { log_ns, now_ns });
+        }
+    }
+
+    fn report_torn(&mut self, now_ns: i64) {
+        for i in 0..self.outputs.len() {
+            while let Some(bytes) = self.outputs[i].sink.take_torn() {
+                self.folds.torn_records += 1;
+                let notice = torn_notice(i, bytes, now_ns);
+                self.own[notice.kind() as usize] += 1;
+                self.offer(&notice, now_ns, |at, _| at == i);
+            }
         }
     }
 
@@ -403,35 +452,6 @@ fn output_traits(spec: &OutputSpec, sink: &dyn Sink) -> OutputTraits {
     }
 }
 
-/// Records lost by one output, or in the queues before all of them.
-fn recovery_notice(output: Option<usize>, recovery: &Recovery, now_ns: i64) -> Notice {
-    let mut lost = Map::new();
-    let mut words = Vec::new();
-    for kind in EventKind::ALL {
-        let count = recovery.lost[kind as usize];
-        if count > 0 {
-            words.push(format!("{count} {}", kind.word()));
-            lost.insert(kind.word().into(), count.into());
-        }
-    }
-    let mut since = Vec::new();
-    crate::log::formats::stamp::Stamp::spaced().append_seconds(&mut since, recovery.since_ns);
-    let since = String::from_utf8_lossy(&since).into_owned();
-    let (cause, words) = (recovery.cause.word(), words.join(", "));
-    let who = output.map_or("full queues".into(), |at| format!("output {}", at + 1));
-    let mut details = vec![
-        ("cause".into(), Value::from(cause)),
-        ("lost".into(), Value::Object(lost)),
-        ("since_ns".into(), Value::from(recovery.since_ns)),
-    ];
-    details.extend(output.map(|at| ("output".into(), Value::from(at + 1))));
-    Notice::Lifecycle {
-        ts_ns: now_ns,
-        word: "output_recovered",
-        text: format!("{who} lost {words} since {since} ({cause})"),
-        details,
-    }
-}
-
+pub mod changes;
 #[cfg(test)]
 mod tests;

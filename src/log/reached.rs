@@ -2,6 +2,7 @@
 
 /// A time of the log. In `read` both are packet time; live, run time and the wall clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct LogTime {
     /// The log is ordered by it.
     pub run_ns: i64,
@@ -24,6 +25,7 @@ impl LogTime {
 /// Records of the sensor are written at once, while events wait for each other. So the line of such a record has this
 /// time, not its own, which is a little later.
 #[derive(Clone, Copy, Debug, Default)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct Reached {
     at: Option<LogTime>,
     ended: bool,

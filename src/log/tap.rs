@@ -3,6 +3,7 @@
 use super::event::Event;
 use super::notice::Notice;
 use super::reached::LogTime;
+use crate::books::blocks::BlockCounts;
 use crate::books::responder::ResponderCounts;
 
 /// An event at the tap. Its own times are in run time.
@@ -28,6 +29,10 @@ pub trait Listener: Send {
     fn take_notice(&mut self) -> Option<Notice>;
     /// The books of what it keeps, in the order of the command line.
     fn counts(&self) -> Vec<ResponderCounts>;
+    /// The books of blocks, if it keeps them.
+    fn block_counts(&self) -> Option<BlockCounts> {
+        None
+    }
 }
 
 /// The tap. Without a listener it costs nothing.
@@ -43,10 +48,14 @@ impl Tap {
         self.listeners.push(listener);
     }
 
+    #[inline]
     pub(super) fn on_event(&mut self, event: TapEvent<'_>) {
-        if self.listeners.is_empty() {
-            return;
+        if !self.listeners.is_empty() {
+            self.tell(event);
         }
+    }
+
+    fn tell(&mut self, event: TapEvent<'_>) {
         if event.due.run_ns > self.reached.run_ns && !event.event.step.is_end() {
             self.reached = event.due;
         }
@@ -83,5 +92,10 @@ impl Tap {
     pub(super) fn counts(&self) -> Vec<ResponderCounts> {
         let listeners = self.listeners.iter();
         listeners.flat_map(|listener| listener.counts()).collect()
+    }
+
+    pub(super) fn block_counts(&self) -> Option<BlockCounts> {
+        let mut listeners = self.listeners.iter();
+        listeners.find_map(|listener| listener.block_counts())
     }
 }

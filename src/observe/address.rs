@@ -1,4 +1,4 @@
-//! The value of `--metrics`: addresses to listen at.
+//! Addresses where `--metrics` listens.
 
 use socket2::{Domain, Socket, Type};
 use std::fmt;
@@ -7,11 +7,11 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::str::FromStr;
 
 const FORMS: &str = "must be ADDRESS:PORT or NAME:PORT, such as 127.0.0.1:9477, [::1]:9477 or localhost:9477; \
-     :9477 is that port of every address";
+     :9477 is that port of every address. Or unix:/PATH, a socket; or textfile:/FOLDER, a file for node_exporter";
 /// As in std's `TcpListener::bind`.
 const BACKLOG: i32 = 128;
 
-/// `--metrics`, resolved.
+/// An address of `--metrics`, resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetricsAddress {
     value: String,
@@ -72,6 +72,12 @@ impl MetricsAddress {
             "" | "*" => format!("http://localhost:{port}/metrics (and on every other address)"),
             _ => format!("http://{}/metrics", self.value),
         }
+    }
+
+    /// Whether somebody listens there.
+    pub fn is_in_use(&self) -> bool {
+        let kind = self.listen().map_err(|error| error.kind());
+        kind.is_err_and(|kind| kind == ErrorKind::AddrInUse)
     }
 
     /// Listens at each of the addresses that this host has.
@@ -184,7 +190,9 @@ mod tests {
         let port = free.local_addr().expect("bound").port();
         let error = of(&["127.0.0.2", "127.0.0.1"], port).listen();
         assert_eq!(error.expect_err("in use").kind(), ErrorKind::AddrInUse);
+        assert!(of(&["127.0.0.1"], port).is_in_use());
         drop(free);
+        assert!(!of(&["127.0.0.1"], port).is_in_use());
         let two = of(&["127.0.0.2", "127.0.0.1"], port).listen();
         assert_eq!(two.expect("both are free").len(), 2);
         // 240.0.0.0/4 is nobody's.

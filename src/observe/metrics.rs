@@ -1,11 +1,17 @@
 //! Metrics in Prometheus' text format 0.0.4 or as OpenMetrics.
 //!
-//! Counters have the names of their declaration ([`crate::counters`]). No address and no port becomes a label.
+//! Counters have the names of their declaration ([`crate::counters`]); which of them are served, [`series`] decides. No
+//! address and no port becomes a label.
 
+pub mod series;
+
+use super::health::Health;
 use super::losses::Reason;
+use super::snapshot::{LAG_BOUNDS_S, LogLag, Snapshot, Source};
 use crate::books::Books;
+use crate::books::blocks::{DELAY_BOUNDS_US, Delays};
 use crate::books::ring::RingId;
-use crate::counters::{Counter, Counters as _, Kind};
+use crate::counters::{Counter, Kind, Label};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::encoding::{
@@ -16,52 +22,18 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
-use std::collections::BTreeMap;
+use series::Families;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
-
-/// Upper bounds of the buckets of [`LogLag`], in seconds; the last bucket has none.
-pub const LAG_BOUNDS_S: [f64; 8] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0];
-
-/// Histogram of the time from packet time stamp to log line.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct LogLag {
-    /// Events within each bound, those of lower buckets included.
-    pub within: [u64; LAG_BOUNDS_S.len()],
-    /// All events.
-    pub count: u64,
-    /// Sum of their lags, in seconds.
-    pub sum_s: f64,
-}
-
-/// The values of one scrape.
-#[derive(Clone, Debug, Default)]
-pub struct Snapshot {
-    /// All counters.
-    pub books: Books,
-    /// Tables: name, entries held, room.
-    pub tables: Vec<(&'static str, u64, u64)>,
-    /// Share of each ring's bytes that wait for the worker, 0 to 1.
-    pub ring_occupancy: Vec<(RingId, f64)>,
-    /// Level of load shedding of each worker.
-    pub shed_levels: Vec<u64>,
-    /// Workers that the log's order no longer waits for.
-    pub worker_behind: usize,
-    /// Lag of log lines.
-    pub log_lag: LogLag,
-    /// Losses that have not ended: reason, and one sentence.
-    pub degraded: Vec<(Reason, String)>,
-}
-
-/// Returns the newest snapshot.
-pub type Source = Arc<dyn Fn() -> Snapshot + Send + Sync>;
 
 /// The source of scrapes, and when the process started (seconds since the Unix epoch).
 #[derive(Clone)]
 pub struct Exposition {
     source: Source,
     started_s: f64,
+    unanswered: Arc<AtomicU64>,
 }
 
 impl fmt::Debug for Exposition {
@@ -77,7 +49,13 @@ impl Exposition {
         Self {
             source,
             started_s: since.unwrap_or_default().as_secs_f64(),
+            unanswered: Arc::default(),
         }
+    }
+
+    /// Counts clients that were closed without an answer.
+    pub(crate) fn unanswered(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.unanswered)
     }
 
     /// The newest snapshot.
@@ -117,10 +95,24 @@ pub fn render(exposition: Exposition, format: Format) -> Result<String, fmt::Err
         "Start time of the process since the Unix epoch in seconds",
         ConstGauge::new(exposition.started_s),
     );
-    let mut registry = Registry::with_prefix("synledger");
-    registry.register_collector(Box::new(exposition));
     let mut text = String::new();
     encode_registry(&mut text, &process)?;
+    finish(text, exposition, format)
+}
+
+/// The same as text, with the sensor's own names alone: whoever reads it adds its own, which are about another process.
+///
+/// # Errors
+///
+/// As [`render`].
+pub(crate) fn render_own(exposition: Exposition) -> Result<String, fmt::Error> {
+    finish(String::new(), exposition, Format::Text)
+}
+
+/// Adds the sensor's own names to `text`, which is OpenMetrics, and ends it in this format.
+fn finish(mut text: String, exposition: Exposition, format: Format) -> Result<String, fmt::Error> {
+    let mut registry = Registry::with_prefix("synledger");
+    registry.register_collector(Box::new(exposition));
     encode_registry(&mut text, &registry)?;
     encode_eof(&mut text)?;
     match format {
@@ -158,37 +150,37 @@ fn as_text(openmetrics: &str) -> Result<String, fmt::Error> {
 impl Collector for Exposition {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
         let snapshot = (self.source)();
-        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        let help = "The program";
+        let config_sha256 = snapshot.config_sha256.as_str();
+        let version = env!("CARGO_PKG_VERSION");
+        let build = Info::new([("version", version), ("config_sha256", config_sha256)]);
+        let help = "The program, and a hash of its settings in force";
         build.encode(encoder.encode_descriptor("build", help, None, build.metric_type())?)?;
+        let (name, help) = (
+            "start_time_seconds",
+            "Start of the sensor since the Unix epoch in seconds",
+        );
+        gauge(&mut encoder, name, help, self.started_s)?;
         counters(&mut encoder, &snapshot.books)?;
         bounds(&mut encoder, &snapshot.books)?;
         gauges(&mut encoder, &snapshot)?;
-        log_lag(&mut encoder, &snapshot.log_lag)
+        log_lag(&mut encoder, &snapshot.log_lag)?;
+        let (name, help) = (
+            "metrics_clients_unanswered",
+            "Clients of the metrics that were closed without an answer: too slow, or one too many",
+        );
+        let count = self.unanswered.load(Ordering::Relaxed);
+        let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        ConstCounter::new(count).encode(metric)?;
+        match &snapshot.books.blocks {
+            Some(blocks) => block_delay(&mut encoder, &blocks.counts.delays),
+            None => Ok(()),
+        }
     }
 }
 
-/// Every counter. Counters of one name form a family with labels.
+/// Every counter that is served. Counters of one name form a family with labels.
 fn counters(encoder: &mut DescriptorEncoder, books: &Books) -> fmt::Result {
-    let mut all: BTreeMap<String, Vec<Counter>> = BTreeMap::new();
-    let mut add = |counter: Counter| all.entry(counter.name()).or_default().push(counter);
-    books.each(&mut add);
-    for ring in &books.rings {
-        let labels = ring_labels(&ring.id).map(|(label, value)| (label, value.into()));
-        ring.each(&mut |counter| add(counter.among(&labels)));
-    }
-    for output in &books.outputs {
-        let labels = [("output", output.name.clone().into())];
-        output
-            .counts
-            .each(&mut |counter| add(counter.among(&labels)));
-    }
-    for responder in &books.responders {
-        let labels = [("responder", responder.name.clone().into())];
-        let each = &mut |counter: Counter| add(counter.among(&labels));
-        responder.counts.each(each);
-    }
-    for (name, counters) in &all {
+    for (name, counters) in &Families::of(books) {
         let (kind, help) = (counters[0].kind, counters[0].help);
         let metric_type = match kind {
             Kind::Gauge => MetricType::Gauge,
@@ -206,7 +198,7 @@ fn counters(encoder: &mut DescriptorEncoder, books: &Books) -> fmt::Result {
     }
     let (name, help) = ("missed", "Everything lost, by the name of its counter");
     let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-    for (cause, count) in books.losses() {
+    for (cause, count) in series::missed(books) {
         let labels = [("cause", cause)];
         ConstCounter::new(count).encode(metric.encode_family(&labels)?)?;
     }
@@ -242,28 +234,19 @@ fn bounds(encoder: &mut DescriptorEncoder, books: &Books) -> fmt::Result {
     Ok(())
 }
 
-fn ring_labels(id: &RingId) -> [(&'static str, String); 3] {
-    [
-        ("interface", id.interface.clone()),
-        ("class", id.class.to_owned()),
-        ("worker", id.worker.to_string()),
-    ]
-}
-
 fn gauges(encoder: &mut DescriptorEncoder, snapshot: &Snapshot) -> fmt::Result {
     let ratio = |held: u64, room: u64| held as f64 / room.max(1) as f64;
     let tables = snapshot.tables.iter();
     let tables = tables.map(|&(name, held, room)| ([("table", name)], ratio(held, room)));
     let help = "Share of a table that is in use";
     family(encoder, "table_use_ratio", help, tables)?;
-    let levels = snapshot.shed_levels.iter().enumerate();
-    let levels = levels.map(|(worker, &level)| ([("worker", worker.to_string())], level));
-    let help = "Level of load shedding, 0 (nothing is shed) to 3";
-    family(encoder, "shed_level", help, levels)?;
-    let rings = snapshot.ring_occupancy.iter();
-    let rings = rings.map(|(id, ratio)| (ring_labels(id), *ratio));
-    let help = "Share of a ring's bytes that wait for their worker";
-    family(encoder, "ring_occupancy_ratio", help, rings)?;
+    let help = "Share of the bytes that wait for their worker, in the fullest ring of an interface and class";
+    family(
+        encoder,
+        "ring_occupancy_ratio",
+        help,
+        fullest(&snapshot.ring_occupancy).into_iter(),
+    )?;
     for (name, help, value) in snapshot.books.shards.horizons.seconds() {
         gauge(encoder, &name, help, value)?;
     }
@@ -272,12 +255,51 @@ fn gauges(encoder: &mut DescriptorEncoder, snapshot: &Snapshot) -> fmt::Result {
     let reasons = reasons.map(|reason| ([("reason", reason.word())], i64::from(is_active(reason))));
     let help = "1 while something is lost for this reason, as /healthz says";
     family(encoder, "degraded", help, reasons)?;
+    let help = "1 while /healthz answers with status 200";
+    let healthy = i64::from(Health::of(snapshot).works());
+    gauge(encoder, "healthy", help, healthy)?;
+    if let Some(synchronized) = snapshot.clock_synchronized {
+        let help = "1 while something keeps the clock right (adjtimex: no STA_UNSYNC)";
+        gauge(encoder, "clock_synchronized", help, i64::from(synchronized))?;
+    }
     let help = "1 while every identity of the books holds";
     let closed = i64::from(snapshot.books.closed());
     gauge(encoder, "books_closed", help, closed)?;
+    let silences = snapshot.since_frame_s.iter();
+    let silences = silences.map(|(name, seconds)| ([("interface", name.as_str())], *seconds));
+    let help = "Time since the last frame on a watched interface, or since the start";
+    family(encoder, "seconds_since_last_frame", help, silences)?;
+    let threads = snapshot.since_progress_s.iter();
+    let threads = threads.map(|(name, seconds)| ([("thread", name.as_str())], *seconds));
+    let help = "Time since a thread made progress: below 3 while it works or waits for work";
+    family(encoder, "seconds_since_progress", help, threads)?;
+    if !snapshot.retention_s.is_empty() {
+        let outputs = snapshot.retention_s.iter();
+        let outputs = outputs.map(|(name, seconds)| ([("output", name.as_str())], *seconds));
+        let help = "Age of the oldest kept record; until limits remove files, the age that they will allow at this rate";
+        family(encoder, "log_retention_seconds", help, outputs)?;
+    }
+    if let Some(gap_s) = snapshot.gap_s {
+        let help =
+            "Time between the last moment that an earlier run watched and the start of this one";
+        gauge(encoder, "not_watched_before_start_seconds", help, gap_s)?;
+    }
     let help = "Workers so far behind that the log's order no longer waits for them";
     let behind = i64::try_from(snapshot.worker_behind).unwrap_or(i64::MAX);
     gauge(encoder, "worker_behind", help, behind)
+}
+
+/// The fullest ring of each interface and class.
+fn fullest(rings: &[(RingId, f64)]) -> Vec<([Label; 2], f64)> {
+    let mut all: Vec<([Label; 2], f64)> = Vec::new();
+    for (id, ratio) in rings {
+        let labels = series::labels(id);
+        match all.iter_mut().find(|(known, _)| *known == labels) {
+            Some((_, fullest)) => *fullest = fullest.max(*ratio),
+            None => all.push((labels, *ratio)),
+        }
+    }
+    all
 }
 
 fn gauge(
@@ -305,20 +327,51 @@ fn family<L: EncodeLabelSet, V: EncodeGaugeValue>(
 }
 
 fn log_lag(encoder: &mut DescriptorEncoder, lag: &LogLag) -> fmt::Result {
-    let (name, help) = ("log_lag_seconds", "Packet time stamp to log line");
+    let named = ("log_lag_seconds", "Packet time stamp to log line");
+    let within = LAG_BOUNDS_S.into_iter().zip(lag.within);
+    histogram(encoder, named, within, (lag.count, lag.sum_s))
+}
+
+fn block_delay(encoder: &mut DescriptorEncoder, delays: &Delays) -> fmt::Result {
+    let (name, help) = (
+        "block_delay_max_seconds",
+        "The longest time from the moment when a detection was due to the kernel's answer",
+    );
+    gauge(encoder, name, help, delays.max_us as f64 / 1e6)?;
+    let named = (
+        "block_delay_seconds",
+        "From the moment when a detection was due to the kernel's answer",
+    );
+    let bounds = DELAY_BOUNDS_US
+        .into_iter()
+        .map(|bound_us| bound_us as f64 / 1e6);
+    let sum_s = delays.sum_us as f64 / 1e6;
+    histogram(
+        encoder,
+        named,
+        bounds.zip(delays.within),
+        (delays.count, sum_s),
+    )
+}
+
+/// A histogram; `within`: bound in seconds, and what is within it, lower buckets included.
+fn histogram(
+    encoder: &mut DescriptorEncoder,
+    (name, help): (&str, &str),
+    within: impl Iterator<Item = (f64, u64)>,
+    (count, sum_s): (u64, f64),
+) -> fmt::Result {
     let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
-    let bounds = LAG_BOUNDS_S.into_iter().chain([f64::INFINITY]);
     let mut below = 0;
-    let within = lag.within.into_iter().chain([lag.count]);
-    let buckets: Vec<(f64, u64)> = bounds
-        .zip(within)
+    let buckets: Vec<(f64, u64)> = within
+        .chain([(f64::INFINITY, count)])
         .map(|(bound, within)| {
             let own = within.saturating_sub(below);
             below = below.max(within);
             (bound, own)
         })
         .collect();
-    metric.encode_histogram::<NoLabelSet>(lag.sum_s, below, &buckets, None)
+    metric.encode_histogram::<NoLabelSet>(sum_s, below, &buckets, None)
 }
 
 #[cfg(test)]

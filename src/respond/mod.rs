@@ -1,8 +1,9 @@
 //! Responders act on detections: one file each.
 //!
 //! They listen at the log's tap, where every detection passes in the log's order, also those that are no alert.
-//! Addresses that they never act against are in [`guard`].
+//! Addresses that they never act against are in [`guard`]. [`block`] listens at the tap by itself: it has books of its own.
 
+pub mod block;
 mod blocklist;
 pub mod guard;
 pub(crate) mod replaced;
@@ -96,6 +97,8 @@ pub struct Registered {
 pub struct ResponderSpec {
     /// Kind and target, as in the books.
     pub name: String,
+    /// As it was given.
+    pub value: String,
     pub plan: Arc<dyn Plan>,
 }
 
@@ -106,6 +109,7 @@ pub fn parse_output(value: &str) -> Option<Result<ResponderSpec, String>> {
     let plan = (registered.plan)(rest).map_err(|wrong| format!("--output {value}: {wrong}"));
     Some(plan.map(|plan| ResponderSpec {
         name: format!("{kind}:{}", shown(plan.path())),
+        value: value.to_owned(),
         plan,
     }))
 }

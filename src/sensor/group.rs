@@ -1,10 +1,12 @@
 //! The fanout group of one interface: sockets, rings, filters, counters.
 
+mod adopt;
+
 use super::worker::ring::{LiveRing, RingView};
 use crate::books::ring::{RingCounts, RingId};
 use crate::capture::bpf::counted::RejectCounter;
-use crate::capture::bpf::depth::{control_only, headers, without_bulk};
-use crate::capture::bpf::fanout::{DEPTH, Keys, Mode, program};
+use crate::capture::bpf::depth::{control_only, headers, only_tunnels, without_bulk};
+use crate::capture::bpf::fanout::{DEPTH, Keys, Mode, program_with};
 use crate::capture::frame::{Class, LinkType};
 use crate::capture::group::{Fanout, Group, GroupConfig};
 use crate::capture::mode::{CaptureDepth, FanoutMode};
@@ -17,6 +19,7 @@ use crate::host::cpus;
 use crate::host::nic::Interface;
 use crate::settings::RunConfig;
 use crate::time::clock::Stamps;
+pub use adopt::GroupState;
 use libc::sock_filter;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
@@ -69,8 +72,11 @@ pub struct LiveGroup {
     pub link: LinkState,
     /// The last reported reason why it could not be reopened.
     pub trouble: Option<String>,
+    link_type: LinkType,
     /// Counts frames that data rings filter out (`--capture control`, or under load); needs CAP_BPF.
     filtered: Option<Arc<RejectCounter>>,
+    /// Another group has the counter now.
+    is_counted_elsewhere: bool,
     group: Arc<Group>,
     members: Vec<Member>,
     /// As of the last [`LiveGroup::take_lost`].
@@ -79,6 +85,7 @@ pub struct LiveGroup {
 
 /// Frames that rings lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct Lost {
     /// Dropped or shed, by class; without `--fanout class` all under the first.
     pub frames: [u64; Class::COUNT],
@@ -114,9 +121,15 @@ struct Filters {
 }
 
 impl Filters {
-    fn new(config: &RunConfig, link: LinkType) -> Self {
+    /// `load` gives the counter of a filter, where there can be one.
+    fn new(
+        config: &RunConfig,
+        link: LinkType,
+        load: impl FnOnce(&[sock_filter]) -> Option<Arc<RejectCounter>>,
+    ) -> Self {
         let classic = |program: &[sock_filter]| Program::Classic(program.into());
         let small = classic(&accept(SNAPLEN_SMALL));
+        let tunnels = &config.common.tunnels;
         if config.fanout != FanoutMode::Class {
             let all = match config.capture {
                 CaptureDepth::Full => classic(&accept(SNAPLEN_FULL)),
@@ -133,11 +146,19 @@ impl Filters {
         let (data, others, filtering) = match config.capture {
             CaptureDepth::Full => {
                 let full = classic(&accept(SNAPLEN_FULL));
-                (full.clone(), full, without_bulk(link, SNAPLEN_FULL))
+                (
+                    full.clone(),
+                    full,
+                    without_bulk(link, SNAPLEN_FULL, tunnels),
+                )
             }
             CaptureDepth::Headers => {
-                let headers = classic(&headers(link, HEADERS, SNAPLEN_DEEP));
-                (headers, small, without_bulk(link, SNAPLEN_DEEP))
+                let headers = classic(&headers(link, HEADERS, SNAPLEN_DEEP, tunnels));
+                (headers, small, without_bulk(link, SNAPLEN_DEEP, tunnels))
+            }
+            CaptureDepth::Control if tunnels.any() => {
+                let only = only_tunnels(link, SNAPLEN_DEEP, tunnels);
+                (classic(&only), small, only)
             }
             CaptureDepth::Control => (classic(&GATE), small, GATE.to_vec()),
         };
@@ -150,7 +171,7 @@ impl Filters {
         if !config.filters_data() {
             return filters;
         }
-        filters.filtered = RejectCounter::new(&filtering).ok().map(Arc::new);
+        filters.filtered = load(&filtering);
         let counted = filters.filtered.clone().map(Program::Counted);
         let filtering = counted.unwrap_or_else(|| classic(&filtering));
         match config.capture {
@@ -168,19 +189,21 @@ impl Filters {
     }
 }
 
-/// The sockets of `nic` and their rings, gated.
-fn open_group(
+/// Opens or adopts the sockets of `nic` and their rings.
+fn with_group<T>(
     config: &RunConfig,
     keys: &Keys,
     nic: &Interface,
     interface: u16,
-) -> Result<(Group, Vec<Ring>), SetupError> {
+    open: impl FnOnce(&GroupConfig<'_>) -> T,
+) -> T {
     let workers = config.common.workers;
     let link = nic.link.unwrap_or(LinkType::Ethernet);
-    let demux = program(
+    let demux = program_with(
         keys,
         u32::try_from(workers).expect("at most 64"),
         Mode::Fanout,
+        &config.common.tunnels,
     );
     let classes = match config.fanout {
         FanoutMode::Class => Class::COUNT,
@@ -201,11 +224,24 @@ fn open_group(
         },
         ignore_outgoing: nic.loopback,
         promiscuous: config.promiscuous,
-        origin: Origin { interface, link },
+        origin: Origin {
+            interface,
+            link,
+            loopback: nic.loopback,
+        },
     };
+    open(&wanted)
+}
+
+/// The sockets of `nic` and their rings, gated.
+fn open_group(
+    config: &RunConfig,
+    wanted: &GroupConfig<'_>,
+) -> Result<(Group, Vec<Ring>), SetupError> {
+    let workers = config.common.workers;
     // A ring's memory comes from the NUMA node of its opener: run near the worker that will read it.
     cpus::keeping_affinity(|| {
-        Group::open(&wanted, |member| {
+        Group::open(wanted, |member| {
             if let Some(&cpu) = config.common.cores.get(member % workers) {
                 // A worker that cannot be pinned reports that itself.
                 let _ = cpus::pin_current_thread(cpu);
@@ -226,11 +262,66 @@ impl LiveGroup {
         nic: &Interface,
         interface: u16,
     ) -> Result<(Self, Vec<Vec<LiveRing>>), SetupError> {
+        let load = |program: &[sock_filter]| RejectCounter::new(program).ok().map(Arc::new);
+        Self::open_with(config, keys, nic, interface, load)
+    }
+
+    /// The same for an interface that was re-created, with this group's counter of filtered frames: the sandbox lets
+    /// nobody load another program.
+    pub fn reopen(
+        &self,
+        config: &RunConfig,
+        keys: &Keys,
+        nic: &Interface,
+    ) -> Result<(Self, Vec<Vec<LiveRing>>), SetupError> {
+        let same_type = nic.link == Some(self.link_type);
+        let counter = self.filtered.clone().filter(|_| same_type);
+        Self::open_with(config, keys, nic, self.interface, |_| counter)
+    }
+
+    /// Leaves the counter of filtered frames to the group that replaces this one.
+    pub fn hand_counter_to(&mut self, new: &mut Self) {
+        if new.filtered.is_some() {
+            self.is_counted_elsewhere = true;
+            new.lost_before.filtered = self.lost_before.filtered;
+        }
+    }
+
+    fn open_with(
+        config: &RunConfig,
+        keys: &Keys,
+        nic: &Interface,
+        interface: u16,
+        load: impl FnOnce(&[sock_filter]) -> Option<Arc<RejectCounter>>,
+    ) -> Result<(Self, Vec<Vec<LiveRing>>), SetupError> {
+        let opened = with_group(config, keys, nic, interface, |wanted| {
+            open_group(config, wanted)
+        });
+        let (group, rings) = opened?;
+        let readers = rings
+            .into_iter()
+            .map(|ring| (Reader::new(ring), Stamps::default(), 0));
+        Ok(Self::of_parts(
+            config,
+            nic,
+            interface,
+            (group, readers.collect()),
+            load,
+        ))
+    }
+
+    fn of_parts(
+        config: &RunConfig,
+        nic: &Interface,
+        interface: u16,
+        (group, readers): (Group, Vec<(Reader, Stamps, u64)>),
+        load: impl FnOnce(&[sock_filter]) -> Option<Arc<RejectCounter>>,
+    ) -> (Self, Vec<Vec<LiveRing>>) {
         let workers = config.common.workers;
         let by_class = config.fanout == FanoutMode::Class;
-        let (group, rings) = open_group(config, keys, nic, interface)?;
         let group = Arc::new(group);
-        let filters = Filters::new(config, nic.link.unwrap_or(LinkType::Ethernet));
+        let link_type = nic.link.unwrap_or(LinkType::Ethernet);
+        let filters = Filters::new(config, link_type, load);
         let mut live = Self {
             name: nic.name.clone(),
             ifindex: nic.ifindex,
@@ -240,31 +331,32 @@ impl LiveGroup {
                 false => LinkState::Idle,
             },
             trouble: None,
+            link_type,
             filtered: filters.filtered.clone(),
+            is_counted_elsewhere: false,
             group: Arc::clone(&group),
             members: Vec::new(),
             lost_before: Lost::default(),
         };
         let mut per_worker: Vec<Vec<LiveRing>> = (0..workers).map(|_| Vec::new()).collect();
-        for (member, ring) in rings.into_iter().enumerate() {
+        for (member, (reader, stamps, losing_seen)) in readers.into_iter().enumerate() {
             let class = by_class.then(|| Class::ALL[member / workers]);
             let worker = member % workers;
             let valve = Arc::new(filters.valve(class));
-            let view = live.add_member(class, worker, ring.geometry(), Arc::clone(&valve));
-            let reader = Reader::new(ring);
+            let view = live.add_member(class, worker, reader.geometry(), Arc::clone(&valve));
             per_worker[worker].push(LiveRing {
                 reader,
                 group: Arc::clone(&group),
                 member,
                 class,
                 valve,
-                stamps: Stamps::default(),
+                stamps,
                 view,
-                losing_seen: 0,
+                losing_seen,
                 dead_since_ns: None,
             });
         }
-        Ok((live, per_worker))
+        (live, per_worker)
     }
 
     fn add_member(
@@ -305,6 +397,9 @@ impl LiveGroup {
 
     /// Frames filtered by data rings; `None` where they cannot be counted.
     pub fn filtered(&self) -> Option<u64> {
+        if self.is_counted_elsewhere {
+            return Some(0);
+        }
         self.filtered.as_ref()?.count().ok()
     }
 

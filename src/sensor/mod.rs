@@ -1,5 +1,6 @@
 //! Threads and their shared state, from start to closed books: `run` in `live`, `read` in `read`.
 
+mod archiving;
 mod group;
 pub(crate) mod live;
 mod logging;
@@ -19,16 +20,18 @@ use crate::counters::Counters as _;
 use crate::host::addresses::Localities;
 use crate::log::fold::Folds;
 use crate::log::merge::{self, Consumer};
+use crate::observe::losses;
 use crate::observe::terminal::print_to_stderr;
-use crate::observe::{losses, report};
 use crate::settings::Common;
 use crate::shard::contacts::Mesh;
 use crate::shard::policy::Policy;
 use crate::shard::{Parts, Shard};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Keys of a run's keyed hashes.
 #[derive(Clone, Copy, Debug)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct RunKeys {
     /// The fanout hash.
     pub fanout: Keys,
@@ -67,24 +70,36 @@ impl RunKeys {
 
 /// The newest copy of each shard's counters.
 #[derive(Clone, Debug)]
-pub struct Board(Arc<[Mutex<ShardCounts>]>);
+pub struct Board(Arc<[Slot]>);
+
+/// One worker's place on the board.
+#[derive(Debug, Default)]
+struct Slot {
+    counts: Mutex<ShardCounts>,
+    /// How often the worker has published.
+    rounds: AtomicU64,
+}
 
 impl Board {
     /// A board for `workers` workers.
     pub fn new(workers: usize) -> Self {
-        Self((0..workers).map(|_| Mutex::default()).collect())
+        Self((0..workers).map(|_| Slot::default()).collect())
     }
 
     /// Publishes a copy, unless the last one is being read: a reader never blocks a worker.
     pub fn publish(&self, worker: usize, counts: &ShardCounts) {
-        if let Ok(mut slot) = self.0[worker].try_lock() {
-            *slot = *counts;
+        let slot = &self.0[worker];
+        slot.rounds.fetch_add(1, Ordering::Relaxed);
+        if let Ok(mut newest) = slot.counts.try_lock() {
+            *newest = *counts;
         }
     }
 
-    pub(crate) fn shed_levels(&self) -> Vec<u64> {
-        let newest = self.newest();
-        newest.map(|c| c.shed.workers.iter().sum()).collect()
+    /// How often each worker has published: live, at least once a second (the longest block timeout).
+    pub(crate) fn rounds(&self) -> impl Iterator<Item = u64> {
+        self.0
+            .iter()
+            .map(|slot| slot.rounds.load(Ordering::Relaxed))
     }
 
     /// The sum of the newest copies.
@@ -96,7 +111,7 @@ impl Board {
 
     fn newest(&self) -> impl Iterator<Item = MutexGuard<'_, ShardCounts>> {
         let slots = self.0.iter();
-        slots.map(|slot| slot.lock().unwrap_or_else(PoisonError::into_inner))
+        slots.map(|slot| slot.counts.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -146,6 +161,7 @@ pub fn shards(
                 }),
                 live,
                 by_vlan: common.by_vlan,
+                opening: common.opening(),
             });
             shard.outbox.set_room(room.events);
             shard
@@ -164,10 +180,11 @@ fn exit_code(books: &Books, strict: bool) -> u8 {
     }
 }
 
-/// Prints the books and returns their exit code. Lost records are an error: printed even with `--quiet`.
-fn close(common: &Common, books: &Books) -> u8 {
+/// Prints the books, as `render` has them, and returns their exit code. Lost records are an error: printed even with
+/// `--quiet`.
+fn close(common: &Common, books: &Books, render: fn(&Books) -> String) -> u8 {
     if !common.quiet {
-        print_to_stderr(&report::ten_lines(books));
+        print_to_stderr(&render(books));
     }
     let losses = losses::of_outputs(&books.outputs);
     for (output, loss) in books.outputs.iter().zip(losses) {

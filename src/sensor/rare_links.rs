@@ -95,6 +95,7 @@ mod tests {
                 link: LinkType::Other(number),
                 vlan: None,
                 gso: false,
+                incoming: false,
             };
             links.note(number, &frame);
         }

@@ -2,7 +2,7 @@
 
 use super::logging;
 use super::rare_links::Judgement;
-use super::replay::{self, End, Replay, Room, Span, Taken};
+use super::replay::{self, End, Fed, Replay, Room, Span, Taken};
 use super::signals::Signals;
 use super::stamps::StampCounts;
 use crate::books::reading::ReadingCounts;
@@ -11,19 +11,24 @@ use crate::capture::pcap::STDIN_NAME;
 use crate::capture::pcap::files::Files;
 use crate::error::Failure;
 use crate::host::addresses::Localities;
+use crate::host::sandbox::Sandbox;
 use crate::inspect::contact::CONTACTS_PER_FRAME;
 use crate::log::formats::interfaces::Interfaces;
 use crate::log::logger::{Control, Logger, Published};
 use crate::log::notice::Stats;
+use crate::log::sinks::archive::Stop;
 use crate::observe::losses::{self, LossWatch};
 use crate::observe::report;
 use crate::observe::summary::{Facts, Reports};
 use crate::observe::terminal::print_to_stderr;
+use crate::respond::guard::Guard;
+use crate::sensor::archiving::Archiving;
 use crate::sensor::threads::spawn;
 use crate::sensor::{self, Board, RunKeys};
 use crate::settings::flags::ReadArgs;
 use crate::settings::memory::CHUNKS;
 use crate::settings::{Common, ReadConfig};
+use crate::shard::Shard;
 use crate::time::clock::monotonic_ns;
 use crate::words::shown;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -56,30 +61,72 @@ pub fn read(args: ReadArgs) -> Result<u8, Failure> {
     let (shards, consumers) = sensor::shards(common, keys, &policy, false);
     let stop = signals.stop_flag();
     // The capture may be of another host: this machine's gateways and resolvers say nothing about it.
-    let mut log = logging::open(common, &context, &localities, &Arc::default())?;
+    let guard = Guard::new(&localities, &Arc::default(), &logging::allowed(common));
+    let mut log = logging::open(common, &context, guard)?;
+    let rotates = common.outputs.iter().any(|one| one.rotation.is_on());
+    let mut archiving = match rotates {
+        true => Archiving::start(log.0.archive(), &Sandbox::off()),
+        false => Archiving::unneeded(log.0.archive()),
+    };
     let reports = Reports::open(&config.reports, &mut log.1)?;
     let (mut logger, _notices, control) = logging::logger(common, log, consumers, None, stop);
     let board = Board::new(common.workers);
     let room = Room::new(common.room, config.reorder_ns);
-    let (mut replay, feeds) = Replay::new(common.workers, room, keys.fanout);
+    let mut replay = Replay::new(common.workers, room, keys.fanout, common.opening());
     logger.run_time = Some(replay.epochs().clone());
     let mut reading = Reading::new(&signals, &control, &config, &board, interfaces);
+    let captures = Captures::open(&mut reading, &mut replay, &config);
+    let logger = match config.one_thread {
+        true => read_alone(captures, shards, logger, common, &board),
+        false => read_in_threads(captures, shards, logger, common, &board),
+    };
+    let books = close_log(common, logger, &board, &replay);
+    archiving.end(Stop::WhenDone);
+    conclude(reading, &books, replay.span(), &config, &reports)
+}
+
+/// Reads, decides and writes in this thread: frames and events are handed to no other.
+fn read_alone(
+    captures: Captures<'_, '_>,
+    mut shards: Vec<Shard>,
+    logger: Logger,
+    common: &Common,
+    board: &Board,
+) -> Logger {
+    let mut shard = shards.pop().expect("one worker");
+    super::threads::pin(common.cores.first().copied(), 0);
+    shard.outbox.log_directly(Box::new(logger));
+    let publish = |shard: &Shard| board.publish(0, &shard.counts);
+    *replay::work(shard, 0, captures, publish).expect("the shard had it")
+}
+
+/// Reads in this thread, decides in one for each worker, writes in another.
+fn read_in_threads(
+    captures: Captures<'_, '_>,
+    shards: Vec<Shard>,
+    mut logger: Logger,
+    common: &Common,
+    board: &Board,
+) -> Logger {
     std::thread::scope(|scope| {
         let logger = &mut logger;
         spawn(scope, "logger".to_owned(), move || logger.run());
-        for (id, (shard, feed)) in shards.into_iter().zip(feeds).enumerate() {
-            let board = &board;
+        let (feeds, fed) = replay::feeds(shards.len());
+        for (id, (shard, fed)) in shards.into_iter().zip(fed).enumerate() {
             let cpu = common.cores.get(id).copied();
             spawn(scope, format!("worker-{id}"), move || {
                 super::threads::pin(cpu, id);
-                replay::work(shard, id, &feed, |shard| board.publish(id, &shard.counts));
+                replay::work(shard, id, fed, |shard| board.publish(id, &shard.counts));
             });
         }
-        reading.read_files(&config, &mut replay);
-        replay.close();
+        for fed in captures {
+            for feed in &feeds {
+                // A worker ends early only by a panic, which ends the program.
+                let _ = feed.send(fed.clone());
+            }
+        }
     });
-    let books = close_log(common, logger, &board, &replay);
-    conclude(reading, &books, replay.span(), &config, &reports)
+    logger
 }
 
 /// Prints the books, writes the reports, and gives the exit code.
@@ -110,7 +157,12 @@ fn conclude(
             "synledger: stopped at {place}: the log ends there\n"
         ));
     }
-    let code = super::close(common, books);
+    let is_whole = reading.failures.is_empty() && reading.stopped_at.is_none();
+    let render = match is_whole {
+        true => report::ten_lines,
+        false => report::ten_lines_of_a_part,
+    };
+    let code = super::close(common, books, render);
     if let Err(error) = reports.write(&reading.facts(books, span, config)) {
         reading.failures.push(error.to_string());
     }
@@ -167,31 +219,24 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Reads the files until a signal stops it, and keeps their errors.
-    fn read_files(&mut self, config: &ReadConfig, replay: &mut Replay) {
-        let mut files = Files::new(&config.files, config.reorder_ns);
-        let bar = progress(&files, &config.files);
-        let mut known = 0;
-        // Called before a chunk is handed out: the logger knows each interface before its first event.
-        let progress = |files: &mut Files, mut notices: Vec<String>| {
-            bar.set_position(files.bytes_read());
-            for name in &files.interfaces()[known..] {
-                self.interfaces.push(name.clone());
-            }
-            known = files.interfaces().len();
-            notices.extend(files.take_notices());
-            for notice in notices {
-                self.print(&bar, &notice);
-            }
-            self.report_losses(&bar);
-        };
-        let end = replay.read(&mut files, &|replay| self.ends(replay, &bar), progress);
-        bar.finish_and_clear();
-        self.judge_links(&mut files, replay);
-        if end == End::Stopped {
-            let place = files.place();
-            self.stopped_at = Some(place.unwrap_or_else(|| "the end".to_owned()));
+    /// Before frames are given out: the logger knows each interface before its first event. So many are known already.
+    fn progress(
+        &self,
+        files: &mut Files,
+        mut notices: Vec<String>,
+        known: &mut usize,
+        bar: &ProgressBar,
+    ) {
+        bar.set_position(files.bytes_read());
+        for name in &files.interfaces()[*known..] {
+            self.interfaces.push(name.clone());
         }
+        *known = files.interfaces().len();
+        notices.extend(files.take_notices());
+        for notice in notices {
+            self.print(bar, &notice);
+        }
+        self.report_losses(bar);
     }
 
     /// Keeps the errors of all files, among them link types that are not read.
@@ -305,6 +350,57 @@ impl<'a> Reading<'a> {
     fn failure(&self) -> Option<Failure> {
         let all = self.failures.join("\nsynledger: ");
         (!all.is_empty()).then_some(Failure::Run(all))
+    }
+}
+
+/// The captures as workers are fed with them, until a signal stops the reading. Their errors are kept then.
+struct Captures<'r, 'a> {
+    reading: &'r mut Reading<'a>,
+    replay: &'r mut Replay,
+    files: Files,
+    /// Interfaces that the logger knows.
+    known: usize,
+    bar: ProgressBar,
+}
+
+impl<'r, 'a> Captures<'r, 'a> {
+    fn open(reading: &'r mut Reading<'a>, replay: &'r mut Replay, config: &ReadConfig) -> Self {
+        let files = Files::new(&config.files, config.reorder_ns);
+        let bar = progress(&files, &config.files);
+        Self {
+            reading,
+            replay,
+            files,
+            known: 0,
+            bar,
+        }
+    }
+
+    fn end(&mut self, end: End) {
+        self.bar.finish_and_clear();
+        self.reading.judge_links(&mut self.files, self.replay);
+        if end == End::Stopped {
+            let place = self.files.place();
+            self.reading.stopped_at = Some(place.unwrap_or_else(|| "the end".to_owned()));
+        }
+    }
+}
+
+impl Iterator for Captures<'_, '_> {
+    type Item = Fed;
+
+    fn next(&mut self) -> Option<Fed> {
+        let (reading, known, bar) = (&*self.reading, &mut self.known, &self.bar);
+        let ends = |replay: &Replay| reading.ends(replay, bar);
+        let mut progress =
+            |files: &mut Files, notices| reading.progress(files, notices, known, bar);
+        match self.replay.next(&mut self.files, &ends, &mut progress) {
+            Ok(fed) => Some(fed),
+            Err(end) => {
+                self.end(end);
+                None
+            }
+        }
     }
 }
 

@@ -1,28 +1,31 @@
 //! `read`: captures → chunks → workers in lockstep, so that the log is the same for every number of workers.
+//!
+//! A [`Replay`] gives parts of chunks to whoever asks: to a thread that hands them to all workers, or to the only
+//! worker itself.
+
+mod work;
 
 use super::rare_links::RareLinks;
 use super::stamps::{StampCounts, Stamps};
 use crate::capture::bpf::fanout::{self, HashKind, Keys};
 use crate::capture::frame::{Frame, LinkType};
-use crate::capture::pcap::chunk::{Chunk, Part};
+use crate::capture::pcap::batch::{Batch, FRAMES_MAX};
+use crate::capture::pcap::chunk::Chunk;
+pub use crate::capture::pcap::chunk::Part;
 use crate::capture::pcap::files::{Files, Next};
 use crate::decode;
 use crate::decode::headers::depth;
 use crate::decode::packet::{Icmp, Transport};
 use crate::log::reached::LogTime;
 use crate::settings::memory::{CHUNKS, Capacities};
-use crate::shard::{At, Shard};
+use crate::shard::opening::Opening;
 use crate::time::clock::RunTime;
-use crate::time::timeline::Timeline;
-use crossbeam::channel::{Receiver, Sender, bounded};
-use crossbeam::utils::Backoff;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+pub use work::{feeds, work};
 
 /// Chunks that wait for later frames: without pauses there are fewer.
 const HELD_MAX: usize = 3;
-/// Parts of chunks on their way to a worker.
-const PARTS: usize = 2;
 
 /// How the reading of captures ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,15 +87,29 @@ impl Room {
     }
 }
 
-/// Reads captures, puts frames in order and hands them out in chunks.
+/// What a worker gets.
+#[derive(Clone, Debug)]
+pub enum Fed {
+    /// The next frames.
+    Part(Part),
+    /// No frame has come for a while.
+    Pause,
+}
+
+/// Reads captures, puts frames in order and gives them out in parts of chunks.
 pub struct Replay {
     keys: Keys,
+    opening: Opening,
+    workers: u32,
     part_frames: usize,
-    feeds: Vec<Sender<Part>>,
-    /// Chunks that are free, or with the workers.
+    /// Chunks that are free, or of which somebody has parts.
     pool: Vec<Arc<Chunk>>,
     /// Full chunks: a later frame may belong before one of theirs.
     held: VecDeque<Arc<Chunk>>,
+    /// What is given out next.
+    ready: VecDeque<Fed>,
+    /// How the reading ends, behind that.
+    end: Option<End>,
     stamps: Stamps,
     read: u64,
     /// `read` when no frame came for a while.
@@ -105,32 +122,26 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// A replay, and the receiver of each worker.
-    pub fn new(workers: usize, room: Room, keys: Keys) -> (Self, Vec<Receiver<Part>>) {
-        let ends: (Vec<_>, Vec<_>) = (0..workers).map(|_| bounded(PARTS)).unzip();
+    /// A replay for so many workers.
+    pub fn new(workers: usize, room: Room, keys: Keys, opening: Opening) -> Self {
         let chunk = |_| Arc::new(Chunk::new(room.chunk_frames));
-        (
-            Self {
-                keys,
-                part_frames: room.part_frames,
-                feeds: ends.0,
-                pool: (0..CHUNKS).map(chunk).collect(),
-                held: VecDeque::new(),
-                stamps: Stamps::new(room.reorder_ns),
-                read: 0,
-                read_at_pause: 0,
-                handed_out: 0,
-                first_ns: None,
-                watermark_ns: i64::MIN,
-                rare_links: BTreeMap::new(),
-            },
-            ends.1,
-        )
-    }
-
-    /// Ends the feeds: workers finish.
-    pub fn close(&mut self) {
-        self.feeds.clear();
+        Self {
+            keys,
+            opening,
+            workers: u32::try_from(workers).expect("at most 64"),
+            part_frames: room.part_frames,
+            pool: (0..CHUNKS).map(chunk).collect(),
+            held: VecDeque::new(),
+            ready: VecDeque::new(),
+            end: None,
+            stamps: Stamps::new(room.reorder_ns),
+            read: 0,
+            read_at_pause: 0,
+            handed_out: 0,
+            first_ns: None,
+            watermark_ns: i64::MIN,
+            rare_links: BTreeMap::new(),
+        }
     }
 
     /// What was read so far.
@@ -168,42 +179,60 @@ impl Replay {
         std::mem::take(&mut self.rare_links)
     }
 
-    /// Reads captures to their end, or until `ends` returns true. Frames before an error are handed out, and so are
-    /// those of a slow stream after 400 ms: the log does not depend on where chunks end.
+    /// What comes next of these captures; their end, or that `ends` returned true. Frames before an error are given
+    /// out, and so are those of a slow stream after 400 ms: the log does not depend on where chunks end.
     ///
-    /// `ends` is called before each frame, and every 200 ms without one. `progress` gets what
+    /// `ends` is called every 64 frames, and every 200 ms without one. `progress` gets what
     /// a person should know.
-    pub fn read(
+    pub fn next(
         &mut self,
         files: &mut Files,
         ends: &impl Fn(&Self) -> bool,
-        mut progress: impl FnMut(&mut Files, Vec<String>),
-    ) -> End {
+        progress: &mut impl FnMut(&mut Files, Vec<String>),
+    ) -> Result<Fed, End> {
         loop {
-            let mut chunk = self.free_chunk();
-            let filling = alone(&mut chunk);
-            filling.clear();
-            let filled = self.fill(filling, files, ends);
-            self.stamps.judge(filling, true);
-            filling.sort();
-            match filling.is_empty() {
-                true => self.pool.push(chunk),
-                false => self.held.push_back(chunk),
+            if let Some(fed) = self.ready.pop_front() {
+                return Ok(fed);
             }
-            progress(files, self.stamps.take_notices());
-            let settled_ns = match filled {
-                Filled::Full => self.stamps.settled_ns(),
-                Filled::Paused if self.held.len() < HELD_MAX => self.stamps.settled_ns(),
-                Filled::Paused | Filled::Idle | Filled::Last(_) => i64::MAX,
-            };
-            while let Some(first) = self.held.front()
-                && first.newest_key() <= settled_ns
-            {
-                self.hand_out_first();
+            if let Some(end) = self.end.take() {
+                return Err(end);
             }
-            if let Filled::Last(end) = filled {
-                return end;
-            }
+            self.read_chunk(files, ends, progress);
+        }
+    }
+
+    /// Fills a chunk, and makes ready those that no later frame can belong into.
+    fn read_chunk(
+        &mut self,
+        files: &mut Files,
+        ends: &impl Fn(&Self) -> bool,
+        progress: &mut impl FnMut(&mut Files, Vec<String>),
+    ) {
+        let mut chunk = self.free_chunk();
+        let filling = alone(&mut chunk);
+        filling.clear();
+        let filled = self.fill(filling, files, ends);
+        self.stamps.judge(filling, true);
+        filling.sort();
+        match filling.is_empty() {
+            true => self.pool.push(chunk),
+            false => self.held.push_back(chunk),
+        }
+        progress(files, self.stamps.take_notices());
+        let settled_ns = match filled {
+            Filled::Full => self.stamps.settled_ns(),
+            Filled::Paused if self.held.len() < HELD_MAX => self.stamps.settled_ns(),
+            Filled::Paused | Filled::Idle | Filled::Last(_) => i64::MAX,
+        };
+        while let Some(first) = self.held.front()
+            && first.newest_key() <= settled_ns
+        {
+            self.hand_out_first();
+        }
+        match filled {
+            Filled::Full => {}
+            Filled::Paused | Filled::Idle => self.ready.push_back(Fed::Pause),
+            Filled::Last(end) => self.end = Some(end),
         }
     }
 
@@ -214,37 +243,68 @@ impl Replay {
         files: &mut Files,
         ends: &impl Fn(&Self) -> bool,
     ) -> Filled {
-        let workers = u32::try_from(self.feeds.len()).expect("at most 64");
         while !chunk.is_full() || !self.stamps.is_settled() {
             if ends(self) {
                 return Filled::Last(End::Stopped);
             }
-            let (frame, file) = match files.next_frame() {
-                Next::Frame(frame, file) => (frame, file),
+            match files.next_batch() {
+                Next::Frames(batch) => self.add(chunk, &batch),
                 Next::Pause => match self.pause() {
                     // The frames that judge a stamp are still to come.
-                    Filled::Paused if !self.stamps.is_settled() => continue,
+                    Filled::Paused if !self.stamps.is_settled() => {}
                     filled => return filled,
                 },
                 Next::End => return Filled::Last(End::Whole),
-            };
-            self.read += 1;
-            if let LinkType::Other(number) = frame.link {
-                let links = self.rare_links.entry(file).or_default();
-                links.note(number, &frame);
-            }
-            let worker = worker_of(&self.keys, &frame, workers);
-            let worker = u16::try_from(worker).expect("at most 64");
-            let depth = depth(&frame);
-            if let Some((ts_ns, key)) = self.stamps.place(frame.ts_ns, depth) {
-                chunk.push(&Frame { ts_ns, ..frame }, depth, key, worker);
-            } else {
-                let index = chunk.push_unplaced(&frame, depth, i64::MIN, worker);
-                let place = (index, depth);
-                self.stamps.hold(chunk, place, frame.ts_ns, self.read);
             }
         }
         Filled::Full
+    }
+
+    /// Puts frames into a chunk.
+    fn add(&mut self, chunk: &mut Chunk, batch: &Batch<'_>) {
+        if let LinkType::Other(number) = batch.link {
+            let links = self.rare_links.entry(batch.file).or_default();
+            batch.frames().for_each(|frame| links.note(number, &frame));
+        }
+        let mut owners = [0; FRAMES_MAX];
+        if self.workers > 1 {
+            for (owner, frame) in owners.iter_mut().zip(batch.frames()) {
+                *owner = self.worker_of(&frame);
+            }
+        }
+        for (frame, &worker) in batch.frames().zip(&owners) {
+            self.read += 1;
+            let depth = match self.opening.any() {
+                false => depth(&frame),
+                true => self.opening.depth(&frame),
+            };
+            match self.stamps.follow(frame.ts_ns, depth) {
+                Some(ts_ns) => {
+                    chunk.push(&Frame { ts_ns, ..frame }, depth, ts_ns, worker);
+                }
+                None => self.add_apart(chunk, frame, depth, worker),
+            }
+        }
+    }
+
+    /// The worker that owns the frame's flow; of a tunnel that is opened, that of the flow inside.
+    fn worker_of(&self, frame: &Frame<'_>) -> u16 {
+        if !self.opening.any() {
+            return worker_of(&self.keys, frame, self.workers);
+        }
+        worker_of(&self.keys, &self.opening.innermost(frame), self.workers)
+    }
+
+    /// Puts a frame into a chunk that does not simply follow those before it.
+    #[cold]
+    fn add_apart(&mut self, chunk: &mut Chunk, frame: Frame<'_>, depth: usize, worker: u16) {
+        if let Some((ts_ns, key)) = self.stamps.place(frame.ts_ns, depth) {
+            chunk.push(&Frame { ts_ns, ..frame }, depth, key, worker);
+        } else {
+            let index = chunk.push(&frame, depth, i64::MIN, worker);
+            self.stamps
+                .hold(chunk, (index, depth), frame.ts_ns, self.read);
+        }
     }
 
     /// A stream has given no frame for a while. Only where none came for two such whiles is all handed out: frames
@@ -256,15 +316,16 @@ impl Replay {
         }
     }
 
-    /// Hands out the first of the held chunks, with the frames of the others that belong into it.
+    /// Makes the first of the held chunks ready, with the frames of the others that belong into it.
     fn hand_out_first(&mut self) {
         let Some(mut first) = self.held.pop_front() else {
             return;
         };
         let chunk = alone(&mut first);
         let newest = chunk.newest_key();
+        let mut is_mixed = false;
         for later in &mut self.held {
-            chunk.take_earlier(alone(later), newest);
+            is_mixed |= chunk.take_earlier(alone(later), newest);
         }
         for _ in 0..self.held.len() {
             match self.held.pop_front() {
@@ -272,29 +333,29 @@ impl Replay {
                 later => self.held.extend(later),
             }
         }
-        chunk.sort();
+        if is_mixed {
+            chunk.sort();
+        }
         chunk.number(self.handed_out + 1, self.watermark_ns);
         for part in first.parts(self.part_frames) {
             let (first_ns, last_ns) = (part.watermarks()[0], part.watermarks().last());
             self.first_ns.get_or_insert(first_ns);
             self.watermark_ns = *last_ns.expect("parts hold frames");
             self.handed_out = part.last();
-            for feed in &self.feeds {
-                // A worker ends early only by a panic, which ends the program.
-                let _ = feed.send(part.clone());
-            }
+            self.ready.push_back(Fed::Part(part));
         }
         self.pool.push(first);
     }
 
     fn free_chunk(&mut self) -> Arc<Chunk> {
         loop {
+            // Of several the one that came back last: the cache may still have it.
             if let Some(at) = self
                 .pool
                 .iter()
-                .position(|chunk| Arc::strong_count(chunk) == 1)
+                .rposition(|chunk| Arc::strong_count(chunk) == 1)
             {
-                return self.pool.swap_remove(at);
+                return self.pool.remove(at);
             }
             std::thread::yield_now();
         }
@@ -308,10 +369,13 @@ fn alone(chunk: &mut Arc<Chunk>) -> &mut Chunk {
 
 /// The worker that owns the frame's flow: the fanout program's choice or, where the program cannot parse as far as
 /// `decode`, the worker of the decoded flow.
-fn worker_of(keys: &Keys, frame: &Frame<'_>, workers: u32) -> u32 {
-    if workers == 1 {
-        return 0;
-    }
+#[inline(never)]
+fn worker_of(keys: &Keys, frame: &Frame<'_>, workers: u32) -> u16 {
+    let worker = u16::try_from(choose(keys, frame, workers));
+    worker.expect("at most 64")
+}
+
+fn choose(keys: &Keys, frame: &Frame<'_>, workers: u32) -> u32 {
     let demux = fanout::demux(keys, frame);
     let (_, worker) = demux.member(workers);
     if demux.is_in_depth && demux.key == HashKind::Flow {
@@ -339,56 +403,6 @@ fn worker_of(keys: &Keys, frame: &Frame<'_>, workers: u32) -> u32 {
     fanout::worker(hash, workers)
 }
 
-/// Runs a worker: for each part of a chunk its own frames, then the contacts of all shards.
-pub fn work(
-    mut shard: Shard,
-    id: usize,
-    feed: &Receiver<Part>,
-    mut publish: impl FnMut(&Shard),
-) -> Shard {
-    let (mut last, mut newest_ns) = (0, i64::MIN);
-    let id = u16::try_from(id).expect("at most 64");
-    for part in feed {
-        let timeline = Timeline::Read {
-            first: part.first(),
-            watermarks: part.watermarks(),
-        };
-        let mut at = At {
-            position: 0,
-            watermark_ns: 0,
-            timeline,
-            ring: None,
-        };
-        for (position, watermark_ns, frame) in part.frames_of(id) {
-            (at.position, at.watermark_ns) = (position, watermark_ns);
-            shard.on_frame(&frame, &at);
-        }
-        last = part.last();
-        shard.publish_contacts(last, &timeline);
-        let backoff = Backoff::new();
-        while shard.contacts_limit() < last {
-            backoff.snooze();
-        }
-        newest_ns = *part.watermarks().last().expect("parts hold frames");
-        shard.settle(last, newest_ns, &timeline);
-        publish(&shard);
-    }
-    let timeline = Timeline::Read {
-        first: last + 1,
-        watermarks: &[newest_ns; 2],
-    };
-    shard.publish_rest(last + 1, last + 1, &timeline);
-    let backoff = Backoff::new();
-    while shard.contacts_limit() <= last {
-        backoff.snooze();
-    }
-    shard.settle(last + 1, newest_ns, &timeline);
-    // Behind what was published: the log may be there already.
-    shard.finish(last + 2, &timeline);
-    publish(&shard);
-    shard
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -405,24 +419,23 @@ mod tests {
             part_frames,
             reorder_ns,
         };
-        let (mut replay, mut feeds) = Replay::new(1, room, RunKeys::from_seed(1).fanout);
-        let feed = feeds.pop().expect("one worker");
-        std::thread::scope(|scope| {
-            let worker = scope.spawn(move || {
-                let mut all = Vec::new();
-                for part in feed {
+        let mut replay = Replay::new(1, room, RunKeys::from_seed(1).fanout, Opening::NONE);
+        let mut files = Files::of_reader(reader);
+        let mut all = Vec::new();
+        let end = loop {
+            match replay.next(&mut files, &|_| false, &mut |_, _| {}) {
+                Ok(Fed::Part(part)) => {
                     assert!(part.watermarks().len() <= part_frames);
                     let frames = part.frames_of(0);
                     all.extend(frames.map(|(number, at, frame)| (number, frame.ts_ns, at)));
                 }
-                all
-            });
-            let end = replay.read(&mut Files::of_reader(reader), &|_| false, |_, _| {});
-            assert_eq!(end, End::Whole);
-            assert_eq!(replay.taken().frames, capture.frames.len() as u64);
-            replay.close();
-            worker.join().expect("no panic")
-        })
+                Ok(Fed::Pause) => panic!("memory never waits"),
+                Err(end) => break end,
+            }
+        };
+        assert_eq!(end, End::Whole);
+        assert_eq!(replay.taken().frames, capture.frames.len() as u64);
+        all
     }
 
     /// Over many chunks, by the keys of [`Stamps`]: no chunk's end shows.
@@ -458,9 +471,10 @@ mod tests {
                             link,
                             vlan: None,
                             gso: false,
+                            incoming: false,
                         };
                         let depth = frame.bytes.len();
-                        let index = chunk.push_unplaced(&held, depth, i64::MIN, 0);
+                        let index = chunk.push(&held, depth, i64::MIN, 0);
                         order.hold(&mut chunk, (index, depth), frame.ts_ns, 1);
                         order.judge(&mut chunk, true);
                         chunk.newest_key()

@@ -1,6 +1,6 @@
 //! Signals as flags.
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,10 +11,11 @@ pub struct Signals {
     stop: Arc<AtomicBool>,
     reload: Arc<AtomicBool>,
     report: Arc<AtomicBool>,
+    hand_over: Arc<AtomicBool>,
 }
 
 impl Signals {
-    /// Handles SIGINT, SIGTERM, SIGHUP and SIGUSR1 from now on. Unhandled, the last two end the program: call this
+    /// Handles SIGINT, SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 from now on. Unhandled, the last three end the program: call this
     /// first. A second SIGINT or SIGTERM ends the program at once.
     pub fn register() -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
@@ -26,6 +27,7 @@ impl Signals {
             stop,
             reload: flag(SIGHUP)?,
             report: flag(SIGUSR1)?,
+            hand_over: flag(SIGUSR2)?,
         })
     }
 
@@ -42,6 +44,11 @@ impl Signals {
     /// SIGHUP came since the last call: reopen the log files.
     pub fn reload(&self) -> bool {
         taken(&self.reload)
+    }
+
+    /// SIGUSR2 came since the last call: hand over to the next process by the service manager.
+    pub fn hand_over(&self) -> bool {
+        taken(&self.hand_over)
     }
 
     /// SIGUSR1 came since the last call: print the books.

@@ -66,17 +66,24 @@ impl Stamps {
         }
     }
 
+    /// The time of the next frame, which is its key, if it comes behind all others, as most do. Otherwise nothing is
+    /// done: see [`Stamps::place`].
+    #[inline(always)]
+    pub(super) fn follow(&mut self, ts_ns: i64, depth: usize) -> Option<i64> {
+        let ts_ns = ts_ns.checked_add(self.shift_ns)?;
+        let follows = self.is_settled() && self.order.follow(ts_ns, depth, jumps::JUMP_NS);
+        follows.then_some(ts_ns)
+    }
+
     /// Time and key of the next frame, unless it has to be judged, see [`Stamps::hold`].
-    #[inline]
     pub(super) fn place(&mut self, ts_ns: i64, depth: usize) -> Option<(i64, i64)> {
         let ts_ns = ts_ns.saturating_add(self.shift_ns);
-        if !self.unjudged.is_empty() || self.is_jump(ts_ns) {
+        if !self.is_settled() || self.is_jump(ts_ns) {
             return None;
         }
         Some((ts_ns, self.order.key(ts_ns, depth)))
     }
 
-    #[inline]
     fn is_jump(&self, ts_ns: i64) -> bool {
         let reached_ns = self.order.newest_ns();
         reached_ns.is_none_or(|reached_ns| jumps::is_jump(reached_ns, ts_ns))
@@ -148,6 +155,7 @@ impl Stamps {
     }
 
     /// Whether every frame has its place.
+    #[inline(always)]
     pub(super) fn is_settled(&self) -> bool {
         self.unjudged.is_empty()
     }

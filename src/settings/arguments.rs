@@ -16,6 +16,9 @@ use clap::{Arg, ArgMatches, Command, FromArgMatches};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+/// The subcommand without a configuration file.
+const BLOCK: &str = "block";
+
 /// Why parsing ended.
 #[derive(Debug)]
 pub enum Refused {
@@ -53,6 +56,10 @@ pub fn parse(
     let Some((name, line)) = matches.subcommand() else {
         return Ok(Cli::from_arg_matches(&matches)?);
     };
+    if name == BLOCK {
+        // It asks a sensor that runs: no configuration file describes it.
+        return Ok(Cli::from_arg_matches(&matches)?);
+    }
     let command = parser.find_subcommand(name).expect("it was found");
     let mut settings = on_line(command, line);
     let (file, elsewhere) = match config_file(name, line, default_path)? {
@@ -110,6 +117,7 @@ pub fn given(cli: &mut Cli) -> &mut Given {
         Subcommand::Run(args) => &mut args.common.file.given,
         Subcommand::Read(args) => &mut args.common.file.given,
         Subcommand::Check(args) => &mut args.file.given,
+        Subcommand::Block(args) => &mut args.given,
     }
 }
 

@@ -1,10 +1,17 @@
 //! Descriptors that a run needs, and their limit (RLIMIT_NOFILE).
 
 use crate::capture::mode::FanoutMode;
+use crate::observe::status::CONNECTIONS_MAX;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Standard streams, inherited ones, netlink, the metrics with 32 clients, and files that are open for a moment.
+/// Standard streams, inherited ones, netlink, 32 clients of the metrics, and files that are open for a moment.
 const BESIDE_INTERFACES: u64 = 64;
+/// Of one `--metrics`: a name may have an IPv4 and an IPv6 address; a folder is locked, and its file is written.
+const OF_METRICS: u64 = 2;
+/// Of a worker while it hands over: memory for its state, and who writes that.
+const OF_HAND_OVER: u64 = 2;
+/// `--block`: the clients of the status socket, it itself, the helper's socket.
+const OF_BLOCKING: u64 = CONNECTIONS_MAX as u64 + 8;
 
 /// The parts of a run that have descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +26,10 @@ pub struct Users {
     pub witness: bool,
     /// `--output`.
     pub outputs: usize,
+    /// `--metrics`.
+    pub metrics: usize,
+    /// There is a `--block`.
+    pub blocks: bool,
 }
 
 impl Users {
@@ -35,7 +46,13 @@ impl Users {
 
     /// Descriptors with so many interfaces, and one more: a re-created one is open twice for a moment.
     pub fn needed(&self, interfaces: usize) -> u64 {
-        (interfaces as u64 + 1) * self.per_interface() + self.outputs as u64 + BESIDE_INTERFACES
+        let blocking = if self.blocks { OF_BLOCKING } else { 0 };
+        (interfaces as u64 + 1) * self.per_interface()
+            + self.outputs as u64
+            + OF_METRICS * self.metrics as u64
+            + OF_HAND_OVER * self.workers as u64
+            + BESIDE_INTERFACES
+            + blocking
     }
 }
 
@@ -72,4 +89,33 @@ pub fn way_out(needed: u64) -> String {
     format!(
         "ulimit -n {needed} as root (systemd: LimitNOFILE={needed}), fewer interfaces, or lower --workers"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_interface_worker_and_target_of_metrics_adds_its_own() {
+        let one = Users {
+            workers: 1,
+            fanout: FanoutMode::Class,
+            counts_filtered: true,
+            witness: true,
+            outputs: 1,
+            metrics: 0,
+            blocks: false,
+        };
+        let more = |users: Users, interfaces| users.needed(interfaces) - one.needed(1);
+        assert_eq!(more(one, 2), 6);
+        assert_eq!(more(Users { metrics: 3, ..one }, 1), 6);
+        assert_eq!(more(Users { outputs: 3, ..one }, 1), 2);
+        // Three rings on one interface and one that is made anew, and what it hands over.
+        assert_eq!(more(Users { workers: 2, ..one }, 1), 2 * 3 + 2);
+        let blocks = Users {
+            blocks: true,
+            ..one
+        };
+        assert_eq!(more(blocks, 1), OF_BLOCKING);
+    }
 }

@@ -1,5 +1,6 @@
 //! The configuration file: TOML without tables. Keys and values with their lines.
 
+use super::values;
 use crate::error::{ConfigError, SetupError};
 use crate::words::shown;
 use std::fs::File;
@@ -12,6 +13,8 @@ use toml::de::{DeTable, DeValue};
 
 /// The file without `--config`.
 pub const DEFAULT_PATH: &str = "/etc/synledger/synledger.toml";
+/// How the parser begins its words about a text without quotes, a number with a unit, or no value at all.
+const UNQUOTED: &str = "string values must be quoted";
 /// Maximum size.
 const BYTES_MAX: u64 = 1 << 20;
 
@@ -129,9 +132,17 @@ pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<ConfigFile, ConfigError
             None => shown.to_string(),
         };
         let key = error.span().map(|span| written(text, span));
-        ConfigError(match key {
-            Some(key) if says == "duplicate key" => {
+        let bare = error.span().and_then(|span| bare_value(text, span.start));
+        ConfigError(match (key, bare) {
+            (Some(key), _) if says == "duplicate key" => {
                 format!("{place}: {key} is given a second time")
+            }
+            (_, Some((key, ""))) => format!("{place}: {key} has no value: {key} = VALUE"),
+            (_, Some((key, value))) if says.starts_with(UNQUOTED) => {
+                format!(
+                    "{place}: {key} = {value}: {}",
+                    values::about_bare(key, value)
+                )
             }
             _ => format!("{place}: no TOML: {says}"),
         })
@@ -154,6 +165,16 @@ pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<ConfigFile, ConfigError
         path: Arc::new(path.to_owned()),
         entries: entries.into_iter().map(|(_, entry)| entry).collect(),
     })
+}
+
+/// Key and value of the line in which the byte at `at` is: the value as it stands, without a comment.
+fn bare_value(text: &str, at: usize) -> Option<(&str, &str)> {
+    let start = text.get(..at)?.rfind('\n').map_or(0, |end| end + 1);
+    let (key, value) = text[start..].lines().next()?.split_once('=')?;
+    let value = value.split('#').next().unwrap_or_default();
+    let key = key.trim();
+    let is_bare = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
+    (!key.is_empty() && key.chars().all(is_bare)).then_some((key, value.trim()))
 }
 
 fn value_of(text: &str, value: DeValue<'_>) -> EntryValue {

@@ -2,7 +2,7 @@
 
 use crate::host::addresses::{Direction, parse_network};
 use crate::log::formats::text::TextFormat;
-use crate::log::sinks::spec;
+use crate::log::sinks::{rotation, spec};
 use crate::observe::summary::{self, ReportSpec};
 use crate::respond;
 use crate::settings::given::Given;
@@ -14,11 +14,19 @@ use ipnet::IpNet;
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod block;
+mod block_command;
+mod checksums;
 mod rings;
 mod run;
+mod tunnels;
 
+pub use block::{BlockArgs, SOCKET};
+pub use block_command::{BlockAction, BlockCommandArgs, ListFormat};
+pub use checksums::{ChecksumArgs, ChecksumMode};
 pub use rings::{RING_MIB_MAX, RingArgs};
 pub use run::{RunArgs, ScanScope, ScanTarget, ShedMode};
+pub use tunnels::TunnelArgs;
 
 /// A ledger of every new connection, with the books closed.
 #[derive(Debug, Parser)]
@@ -35,7 +43,8 @@ pub struct Cli {
 
 /// Signals of `run`, for its help.
 const RUN_SIGNALS: &str = "Signals: SIGINT and SIGTERM end the run with its books (a second one at once, without them); \
-SIGUSR1 prints the books so far on standard error; SIGHUP reopens the log files.";
+SIGUSR1 prints the books so far on standard error; SIGHUP reopens the log files; SIGUSR2 hands over to the next process \
+of the service.";
 
 /// Signals of `read`, for its help.
 const READ_SIGNALS: &str = "Signals: SIGINT and SIGTERM stop reading: it prints the number of the frame and the books so far, and \
@@ -43,6 +52,7 @@ exits with 1, because the log is incomplete (a second one ends it at once); SIGU
 error; SIGHUP reopens the log files.";
 
 /// The subcommands.
+#[allow(clippy::large_enum_variant, reason = "there is one, at the start")]
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Watch interfaces: log new TCP connections, scans and floods as they happen.
@@ -57,6 +67,11 @@ pub enum Command {
     ///
     /// Capabilities, limits, offloads, queues.
     Check(CheckArgs),
+    /// List and change the blocks of a sensor that runs with --block.
+    ///
+    /// Asks over its socket: see `--status-socket` of `run`. Where no sensor answers, root lists, exports and removes what
+    /// an earlier one left in the kernel.
+    Block(BlockCommandArgs),
 }
 
 impl Command {
@@ -66,6 +81,7 @@ impl Command {
             Self::Run(_) => "run",
             Self::Read(_) => "read",
             Self::Check(_) => "check",
+            Self::Block(_) => "block",
         }
     }
 }
@@ -81,9 +97,10 @@ words! {
 }
 
 /// Headings of the help, in its order.
-pub const HEADINGS: [&str; 5] = [CAPTURE, DETECTION, OUTPUT, RESOURCES, BEHAVIOUR];
+pub const HEADINGS: [&str; 6] = [CAPTURE, DETECTION, BLOCKING, OUTPUT, RESOURCES, BEHAVIOUR];
 const CAPTURE: &str = "Capture";
 const DETECTION: &str = "Detection";
+const BLOCKING: &str = "Blocking";
 const OUTPUT: &str = "Output";
 const RESOURCES: &str = "Resources";
 pub(super) const BEHAVIOUR: &str = "Behaviour";
@@ -135,7 +152,9 @@ pub struct KeyArgs {
 pub struct SizeArgs {
     /// Worker threads, 1 to 64.
     ///
-    /// `read` writes the same log with any number. Default: a quarter of the allowed CPUs, at least 1, at most 4.
+    /// `read` writes the same log with any number. With 1 here, or by default with one CPU, one thread reads, decides
+    /// and writes; otherwise a thread that reads and one that writes come on top. Default: a quarter of the allowed CPUs,
+    /// at least 1, at most 4.
     #[arg(long, value_name = "N", value_parser = whole::<u16>(1..=64), help_heading = RESOURCES)]
     pub workers: Option<u16>,
     /// Memory of the process, in MiB.
@@ -163,7 +182,7 @@ pub struct FileArgs {
     /// "ens*"]`, `promiscuous = true`. A flag on the command line overrides the file, and replaces a list as a
     /// whole. To undo what the file sets: `--no-NAME`, such as `--no-promiscuous` or `--no-metrics`, for a flag
     /// that takes no value or has no default; for any other, its default value. One file may serve all
-    /// subcommands: keys of other subcommands are checked and ignored. At most 1 MiB. Default for `run` and
+    /// subcommands: keys of other subcommands are checked and ignored; `check` reads all as `run` does. At most 1 MiB. Default for `run` and
     /// `check`: /etc/synledger/synledger.toml, if it exists; `read` has none.
     #[arg(
         long,
@@ -276,6 +295,9 @@ pub struct CheckArgs {
     /// What is a flow in the run that is meant.
     #[command(flatten)]
     pub key: KeyArgs,
+    /// Its tunnels.
+    #[command(flatten)]
+    pub tunnels: TunnelArgs,
     /// Listen this long for VLAN tags.
     ///
     /// 0 to 60s, such as 500ms, 2s; 0 does not listen. Reads the headers of TCP and ARP that reach the interfaces
@@ -312,6 +334,12 @@ pub struct CommonArgs {
     /// What is a flow.
     #[command(flatten)]
     pub key: KeyArgs,
+    /// Which tunnels are opened.
+    #[command(flatten)]
+    pub tunnels: TunnelArgs,
+    /// Whether checksums are verified.
+    #[command(flatten)]
+    pub checksums: ChecksumArgs,
     /// What is detected.
     #[command(flatten)]
     pub detectors: crate::inspect::Flags,
@@ -375,6 +403,18 @@ pub struct CommonArgs {
         help_heading = OUTPUT
     )]
     pub output: Vec<String>,
+    /// Limit of all rotated outputs together.
+    ///
+    /// 4MiB to 1024TiB, such as 500MiB, 2GiB: bytes of open and closed files of all outputs with `rotate=`, and what
+    /// compression takes meanwhile. The oldest closed files are removed first, whichever output they are of. An output
+    /// without rotate=SIZE gets a size of files that fits. At least four files of each output must fit. Default: no limit.
+    #[arg(
+        long,
+        value_name = "SIZE",
+        value_parser = rotation::budget,
+        help_heading = OUTPUT
+    )]
+    pub log_budget: Option<u64>,
     /// Prefix of text lines: short or full.
     ///
     /// `short`: date and time to the second, then the event. `full`: microseconds, interface and direction, too;
@@ -399,6 +439,16 @@ pub struct CommonArgs {
         help_heading = OUTPUT
     )]
     pub direction: Vec<Direction>,
+    /// Replace addresses by the key in FILE.
+    ///
+    /// Every address in every record, report and message becomes another one (Crypto-PAn with AES): the same in all formats
+    /// and runs with this key, and two addresses with the same first n bits keep as many in common. FILE has 32 bytes and
+    /// mode 0600: (umask 077; head -c 32 /dev/urandom > FILE). Flow identifiers and the Community ID follow from the new
+    /// addresses; names of services are left out. Not hidden: ports, times, sizes, interfaces, VLANs, the sensor's name; and
+    /// whoever can send packets here, or knows some of the addresses, recognises networks. Not with `blocklist:` or
+    /// `--block`, which need real addresses and write them. Default: off.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = OUTPUT)]
+    pub anonymize: Option<PathBuf>,
     /// Name of this sensor in the log.
     ///
     /// Default: the host's name.

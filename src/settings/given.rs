@@ -2,6 +2,8 @@
 
 use super::presets::Preset;
 use crate::words::shown;
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -77,7 +79,8 @@ fn scalar(value: &str) -> String {
     }
 }
 
-fn quoted(value: &str) -> String {
+/// A text as TOML.
+pub fn quoted(value: &str) -> String {
     let mut quoted = String::from("\"");
     for letter in value.chars() {
         match letter {
@@ -127,6 +130,17 @@ impl Setting {
             word.strip_prefix("--") == Some(&self.key) || Some(word) == short.as_deref()
         })
     }
+}
+
+/// SHA-256 of settings, in hexadecimal digits: of the lines `KEY = VALUE` in the order of their keys, as `--dry-run` prints
+/// them, each ended by a newline and without its comment. Who set a flag, and where, makes no difference.
+pub fn sha256(settings: &BTreeMap<String, Value>) -> String {
+    let mut hash = Sha256::new();
+    for (key, value) in settings {
+        hash.update(format!("{key} = {value}\n"));
+    }
+    let digits = hash.finalize().into_iter();
+    digits.map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// All flags given.
@@ -184,9 +198,22 @@ impl Given {
 
     /// Appends to `text` the origin of each flag it names, unless that is the command line.
     pub fn explain(&self, text: &str) -> String {
+        self.explain_about("", text)
+    }
+
+    /// As [`Self::explain`], for a text about the flag `key`, if it names none.
+    pub fn explain_about(&self, key: &str, text: &str) -> String {
         let elsewhere = |setting: &&Setting| setting.origin != Origin::CommandLine;
         let named = self.settings.iter().filter(elsewhere);
-        let named = named.filter(|setting| setting.is_named_in(text));
+        let is_named = self
+            .settings
+            .iter()
+            .any(|setting| setting.is_named_in(text));
+        let is_meant = |setting: &&Setting| match is_named {
+            true => setting.is_named_in(text),
+            false => setting.key == key,
+        };
+        let named = named.filter(is_meant);
         let named: Vec<String> = named
             .map(|Setting { key, origin, .. }| format!("--{key} is from {origin}"))
             .collect();
@@ -194,5 +221,23 @@ impl Given {
             true => text.to_owned(),
             false => format!("{text} ({})", named.join(", ")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_is_that_of_the_lines_in_order() {
+        let settings = |fold: &str| {
+            let fold = Value::One(fold.to_owned());
+            let lists = Value::Many(vec!["192.0.2.1".to_owned()]);
+            BTreeMap::from([("fold".to_owned(), fold), ("allow".to_owned(), lists)])
+        };
+        // printf 'allow = ["192.0.2.1"]\nfold = 5\n' | sha256sum
+        let expected = "47b951d08819fd74dbcf1eed2c775a60a12d5c26b51ef049cdefe1c434563a9c";
+        assert_eq!(sha256(&settings("5")), expected);
+        assert_ne!(sha256(&settings("6")), expected);
     }
 }

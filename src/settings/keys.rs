@@ -3,8 +3,8 @@
 use super::file::{ConfigFile, EntryValue, FileEntry, Item};
 use super::given::{self, Origin, Setting, Value};
 use super::program::{self, flag, is_list, is_revocable, is_switch};
+use super::values::{is_optional, kind, reason, trial};
 use crate::error::ConfigError;
-use crate::words::either;
 use crate::words::shown;
 use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, Command};
@@ -17,6 +17,9 @@ pub struct Keys {
     /// Keys that only other subcommands have.
     pub elsewhere: Vec<String>,
 }
+
+/// The subcommand whose keys `check` reads, too: it judges whether a run would start.
+const RUN: &str = "run";
 
 /// The file's flags for the subcommand `name`. Lines for other subcommands are checked, too.
 ///
@@ -31,6 +34,9 @@ pub fn of(file: &ConfigFile, name: &str) -> Result<Keys, ConfigError> {
         elsewhere: Vec::new(),
     };
     for entry in &file.entries {
+        if let EntryValue::Other("a table") = entry.value {
+            return Err(unknown(file, entry, &program));
+        }
         let homes = program
             .get_subcommands()
             .filter_map(|command| Some((command, flag(command, &entry.key)?)));
@@ -59,6 +65,7 @@ pub fn of(file: &ConfigFile, name: &str) -> Result<Keys, ConfigError> {
                     line: entry.line,
                 },
             }),
+            None if name == "check" && homes.iter().any(|(home, _)| home.get_name() == RUN) => {}
             None => keys.elsewhere.push(entry.key.clone()),
         }
     }
@@ -177,46 +184,4 @@ fn value(
         }
         _ => Err(refused()),
     }
-}
-
-/// Whether a flag can be given without a value.
-fn is_optional(arg: &Arg) -> bool {
-    let least = arg.get_num_args().map(|range| range.min_values());
-    is_switch(arg) || least == Some(0)
-}
-
-/// The values a flag takes, for an error.
-fn kind(arg: &Arg) -> String {
-    let value = match is_list(arg) {
-        true => "a value or a list of values",
-        false => "one value",
-    };
-    match (is_switch(arg), is_optional(arg), is_revocable(arg)) {
-        (true, ..) => "must be true or false".to_owned(),
-        (_, true, _) => format!("must be {value}, true or false"),
-        (_, _, true) => format!("must be {value}, or false"),
-        _ => format!("must be {value}"),
-    }
-}
-
-/// Parses arguments on their own.
-fn trial(command: &Command, words: &[String]) -> Result<(), clap::Error> {
-    let alone = command.clone().no_binary_name(true);
-    let alone = alone.mut_args(|arg| arg.required(false));
-    alone.try_get_matches_from(words).map(|_| ())
-}
-
-/// clap's reason for refusing a value, without the flag.
-fn reason(error: &clap::Error) -> String {
-    let own = std::error::Error::source(error).map(ToString::to_string);
-    let words = match error.get(ContextKind::ValidValue) {
-        Some(ContextValue::Strings(words)) => Some(words.iter().map(String::as_str).collect()),
-        _ => None,
-    };
-    let words = words.map(|words: Vec<&str>| format!("must be {}", either(&words)));
-    own.or(words).unwrap_or_else(|| {
-        let text = error.render().to_string();
-        let line = text.lines().next().unwrap_or_default();
-        line.trim_start_matches("error: ").to_owned()
-    })
 }

@@ -9,6 +9,7 @@ use crate::flow::{Limits, OUTCOMES_MAX};
 use crate::inspect::contact::CONTACTS_PER_FRAME;
 use crate::inspect::{self, Rules};
 use crate::log::fold::{self, Folds};
+use crate::log::formats::window::Scratch;
 use crate::log::merge;
 use crate::log::sinks::lines::Lines;
 use crate::shard::{Shard, contacts};
@@ -43,6 +44,8 @@ pub struct Users {
     pub buffers: usize,
     /// Memory of responders.
     pub responder_bytes: u64,
+    /// Memory of `--block`.
+    pub block_bytes: u64,
     /// Tables of open flood records: one for each worker or, in `read`, the logger's; 0 without `--fold`.
     pub fold_tables: usize,
     /// `--witness`.
@@ -129,10 +132,16 @@ impl Users {
     fn fixed_bytes(&self) -> u64 {
         PROGRAM_BYTES
             + self.reading_bytes()
-            + self.buffers as u64 * Lines::memory_bytes()
+            + self.output_bytes()
             + self.responder_bytes
+            + self.block_bytes
             + self.report_bytes
             + witness::memory_bytes(self.witness, self.workers)
+    }
+
+    /// Buffers of the outputs, and the room in which each puts its records together.
+    fn output_bytes(&self) -> u64 {
+        self.buffers as u64 * Lines::memory_bytes() + self.outputs as u64 * Scratch::memory_bytes()
     }
 
     /// `read`: memory of the files.
@@ -230,6 +239,9 @@ impl Memory {
         let least = users.bytes_min();
         if budget < least {
             let with = match (users.witness, users.responder_bytes) {
+                _ if users.block_bytes > 0 => {
+                    ", with --block (--block-max makes its table smaller),"
+                }
                 (None, 0) if users.report_bytes > 0 => ", with --report,",
                 (None, 0) => "",
                 (Some(_), 0) => ", with --witness,",
@@ -267,10 +279,13 @@ impl Memory {
             ("tables of detectors", each(self.rules.memory_bytes())),
         ];
         lines.extend(self.users.queues(&self.room));
-        let outputs = self.users.buffers as u64 * Lines::memory_bytes();
+        let outputs = self.users.output_bytes();
         lines.push(("lines that wait for their outputs", outputs));
         if self.users.responder_bytes > 0 {
             lines.push(("responders", self.users.responder_bytes));
+        }
+        if self.users.block_bytes > 0 {
+            lines.push(("blocks", self.users.block_bytes));
         }
         if self.users.report_bytes > 0 {
             lines.push(("the report", self.users.report_bytes));

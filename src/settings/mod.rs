@@ -3,23 +3,31 @@
 use crate::books::record_kind::EventKind;
 use crate::capture::mode::{CaptureDepth, FanoutMode};
 use crate::capture::pcap::files::OPEN_MAX;
+use crate::capture::tunnels::Tunnels;
 use crate::error::ConfigError;
 use crate::flow::Limits;
 use crate::host::addresses::Direction;
-use crate::host::cpus;
+use crate::host::{cpus, journal};
 use crate::inspect::Rules;
+use crate::log::anonymize::Anonymizer;
 use crate::log::formats::FORMATS;
-use crate::log::formats::text::{TEXT, TextFormat};
+use crate::log::formats::text::TextFormat;
 use crate::log::sinks::spec::{self, OutputSpec, Target};
-use crate::observe::address::MetricsAddress;
+use crate::observe::status;
 use crate::observe::summary::{self, ReportSpec};
+use crate::observe::target::MetricsTarget;
+use crate::respond::block::blocker::Blocker;
+use crate::respond::block::plan::BlockPlan;
 use crate::respond::{self, RESPONDERS, ResponderSpec};
 use crate::settings::flags::{
-    CommonArgs, FlowKey, ReadArgs, RunArgs, ScanScope, ScanTarget, ShedMode, SizeArgs,
+    ChecksumMode, CommonArgs, FlowKey, ReadArgs, RunArgs, ScanScope, ScanTarget, ShedMode,
 };
 use crate::settings::given::Given;
 use crate::settings::memory::{Capacities, Memory, Users};
 use crate::settings::rings::{RingBudget, RingSizes};
+use crate::settings::state::StateFolder;
+use crate::settings::targets::{files_of, files_of_metrics, files_of_reports, once_each};
+use crate::shard::opening::Opening;
 use crate::shard::policy::{AlertLevel, Allowed};
 use crate::witness;
 use ipnet::IpNet;
@@ -41,12 +49,18 @@ pub struct Common {
     pub room: Capacities,
     /// `--key vlan`.
     pub by_vlan: bool,
+    /// `--decap`.
+    pub tunnels: Tunnels,
+    /// `--checksums verify`.
+    pub verify: bool,
     pub local: Vec<IpNet>,
     pub directions: Vec<Direction>,
     pub allow: Vec<Allowed>,
     pub dark: Vec<IpNet>,
     pub alert: AlertLevel,
     pub outputs: Vec<OutputSpec>,
+    /// `--log-budget`, in bytes.
+    pub log_budget: Option<u64>,
     /// The values of `--output` that are responders.
     pub responders: Vec<ResponderSpec>,
     /// Somebody wants records of flows that ended.
@@ -56,6 +70,8 @@ pub struct Common {
     /// Attempts a second to one (destination, port) that are not folded; `None`: all.
     pub fold: Option<u32>,
     pub sensor: String,
+    /// `--anonymize`.
+    pub anonymizer: Option<Anonymizer>,
     pub strict: bool,
     pub quiet: bool,
 }
@@ -72,6 +88,8 @@ pub struct ReadConfig {
     pub reports: Vec<ReportSpec>,
     /// `--reorder`.
     pub reorder_ns: i64,
+    /// One thread reads, decides and writes: with `--workers 1`, and where there is but one CPU.
+    pub one_thread: bool,
     /// Seed of the keyed hashes.
     pub seed: Option<u64>,
 }
@@ -94,7 +112,8 @@ pub struct RunConfig {
     pub promiscuous: bool,
     /// `--shed auto`, where rings are by class.
     pub shed: bool,
-    pub metrics: Option<MetricsAddress>,
+    /// Each once.
+    pub metrics: Vec<MetricsTarget>,
     /// 0: only the last record.
     pub stats_interval_s: u32,
     pub dry_run: bool,
@@ -104,6 +123,16 @@ pub struct RunConfig {
     pub host_target: bool,
     /// One in so many connections; `None`: no witness.
     pub witness: Option<u32>,
+    /// `--block`; `None`: off.
+    pub block: Option<BlockPlan>,
+    /// `--user`.
+    pub user: Option<String>,
+    /// Not `--no-sandbox`.
+    pub sandbox: bool,
+    /// `--state`; `None`: nothing is remembered.
+    pub state: Option<StateFolder>,
+    /// `--takeover`.
+    pub takeover: Option<PathBuf>,
     /// The flags given, and their origin.
     pub given: Given,
 }
@@ -124,6 +153,7 @@ impl ReadConfig {
             alert_rate: args.alert_rate,
             fold,
             witness: None,
+            block_bytes: 0,
             reads: true,
             merged: args.files.len().min(OPEN_MAX).saturating_sub(1),
             report_bytes: match args.report.is_empty() {
@@ -131,7 +161,9 @@ impl ReadConfig {
                 false => summary::memory_bytes(),
             },
         };
+        let prefers_one = args.common.size.workers == Some(1) || cpus::allowed().len() == 1;
         let (common, memory) = Common::new(args.common, own)?;
+        let one_thread = prefers_one && common.workers == 1;
         let mut files = files_of(&common.outputs, &common.responders);
         files.extend(files_of_reports(&args.report, &common.outputs)?);
         spec::apart(&files).map_err(ConfigError)?;
@@ -142,6 +174,7 @@ impl ReadConfig {
             files: args.files,
             reports: args.report,
             reorder_ns: args.reorder.0,
+            one_thread,
             seed: args.seed,
         })
     }
@@ -150,8 +183,7 @@ impl ReadConfig {
 impl RunConfig {
     /// Whether data rings have a filter that counts what it rejects, where the kernel allows that.
     pub fn filters_data(&self) -> bool {
-        let by_class = self.fanout == FanoutMode::Class;
-        by_class && (self.shed || self.capture == CaptureDepth::Control)
+        is_by_class(self.fanout) && (self.shed || self.capture == CaptureDepth::Control)
     }
 
     /// Checks the flags of `run`.
@@ -168,15 +200,36 @@ impl RunConfig {
             args.rings.fanout,
             args.common.key.key == FlowKey::Vlan,
         )?;
+        let block = blocking::plan(args.blocking)?;
+        if given.has("shed") && args.shed == ShedMode::Auto && !is_by_class(args.rings.fanout) {
+            let word = args.rings.fanout.word();
+            return Err(ConfigError(format!(
+                "--shed auto: needs --fanout class, for with --fanout {word} all packets are in one ring; use --shed off or \
+                 --fanout class"
+            )));
+        }
         let own = Own {
             alert_rate: args.alert_rate,
             fold: (args.fold > 0).then_some(args.fold),
             witness,
+            block_bytes: block.as_ref().map_or(0, block_bytes),
             reads: false,
             merged: 0,
             report_bytes: 0,
         };
         let (common, memory) = Common::new(args.common, own)?;
+        let mut files = files_of(&common.outputs, &common.responders);
+        files.extend(files_of_metrics(&args.metrics));
+        spec::apart(&files).map_err(ConfigError)?;
+        once_each(&args.metrics)?;
+        fitting::tunnels_need_class(&common.tunnels, args.rings.fanout)?;
+        if common.verify && witness.is_some() {
+            return Err(ConfigError(
+                "--checksums verify: the witness takes SYNs with bad checksums for attempts that the log lacks; use \
+                 --witness 0 or --checksums ignore"
+                    .to_owned(),
+            ));
+        }
         Ok(Self {
             common,
             memory,
@@ -187,7 +240,7 @@ impl RunConfig {
             rings,
             block_timeout_ms: args.block_timeout_ms,
             promiscuous: args.promiscuous,
-            shed: args.shed == ShedMode::Auto && args.rings.fanout == FanoutMode::Class,
+            shed: args.shed == ShedMode::Auto && is_by_class(args.rings.fanout),
             metrics: args.metrics,
             stats_interval_s: args.stats_interval,
             dry_run: args.dry_run,
@@ -196,6 +249,11 @@ impl RunConfig {
             all_scans: args.scan_scope == ScanScope::All,
             host_target: args.scan_target == ScanTarget::Host,
             witness,
+            block,
+            user: args.user,
+            sandbox: !args.no_sandbox,
+            state: state::folder(args.state, &given),
+            takeover: args.takeover,
             given,
         })
     }
@@ -210,6 +268,13 @@ impl RunConfig {
         Ok(())
     }
 
+    /// The targets of all outputs and responders, and files of metrics.
+    pub fn files(&self) -> Vec<Target> {
+        let mut files = files_of(&self.common.outputs, &self.common.responders);
+        files.extend(files_of_metrics(&self.metrics));
+        files
+    }
+
     /// The rings of one worker on one interface: name, bytes, bytes of a block.
     pub fn named_rings(&self) -> Vec<(&'static str, u64, u32)> {
         self.ring_budget.named(&self.rings)
@@ -222,24 +287,46 @@ impl RunConfig {
     }
 }
 
+/// Whether a worker has rings by class.
+fn is_by_class(fanout: FanoutMode) -> bool {
+    fanout == FanoutMode::Class
+}
+
+/// The maximum memory of `--block`, and of the clients of its socket.
+fn block_bytes(plan: &BlockPlan) -> u64 {
+    Blocker::memory_bytes(plan) + status::memory_bytes(plan.max)
+}
+
 /// Settings of memory and alerts that `run` and `read` have by different flags.
 struct Own {
     alert_rate: u32,
     fold: Option<u32>,
     witness: Option<u32>,
+    block_bytes: u64,
     reads: bool,
     merged: usize,
     report_bytes: u64,
 }
 
 impl Common {
+    /// What happens to frames before they are decoded.
+    pub fn opening(&self) -> Opening {
+        Opening {
+            tunnels: self.tunnels,
+            verify: self.verify,
+        }
+    }
+
     fn new(args: CommonArgs, own: Own) -> Result<(Self, Memory), ConfigError> {
         let Own { fold, reads, .. } = own;
         let allowed = cpus::allowed();
         let workers = args.size.workers(allowed.len());
         let pin_to = if reads { Vec::new() } else { allowed.to_vec() };
-        let cores = cores(args.cores.as_deref(), workers, &cpus::selectable(), pin_to)?;
-        let (outputs, responders) = outputs(&args.output, args.text_format)?;
+        let cores = cores::of(args.cores.as_deref(), workers, &cpus::selectable(), pin_to)?;
+        let (mut outputs, responders) = outputs(&args.output, args.text_format, reads)?;
+        if let Some(budget) = args.log_budget {
+            spec::share_budget(&mut outputs, budget).map_err(ConfigError)?;
+        }
         let sensor = match args.sensor {
             Some(name) => name,
             None => nix::unistd::gethostname().map_or_else(
@@ -247,12 +334,15 @@ impl Common {
                 |name| name.to_string_lossy().into_owned(),
             ),
         };
+        let acts = own.block_bytes > 0 || !responders.is_empty();
+        let anonymizer = fitting::anonymizer(args.anonymize.as_deref(), acts)?;
         let fold_tables = if reads { 1 } else { workers };
         let users = Users {
             workers,
             outputs: outputs.len(),
             buffers: outputs.iter().map(|output| output.format.buffers()).sum(),
             responder_bytes: responders.iter().map(|one| one.plan.memory_bytes()).sum(),
+            block_bytes: own.block_bytes,
             fold_tables: fold.map_or(0, |_| fold_tables),
             witness: own.witness,
             reads,
@@ -268,17 +358,21 @@ impl Common {
             rules: memory.rules,
             room: memory.room,
             by_vlan: args.key.key == FlowKey::Vlan,
+            tunnels: Tunnels::new(&args.tunnels.decap)?,
+            verify: args.checksums.checksums == ChecksumMode::Verify,
             local: args.local,
             directions: args.direction,
             allow: args.allow,
             dark: args.dark,
             alert: args.alert,
             outputs,
+            log_budget: args.log_budget,
             responders,
             flow_records: in_log || own.report_bytes > 0,
             alert_rate: (own.alert_rate > 0).then_some(own.alert_rate),
             fold,
             sensor,
+            anonymizer,
             strict: args.strict,
             quiet: args.quiet,
         };
@@ -286,10 +380,11 @@ impl Common {
     }
 }
 
-/// Parses every `--output`: formats, and responders.
+/// Parses every `--output`: formats, and responders. `reads`: of `read`, which waits for its readers.
 fn outputs(
     values: &[String],
     text_format: Option<TextFormat>,
+    reads: bool,
 ) -> Result<(Vec<OutputSpec>, Vec<ResponderSpec>), ConfigError> {
     let (mut outputs, mut responders) = (Vec::new(), Vec::new());
     let words = FORMATS.iter().map(|format| format.word);
@@ -299,87 +394,40 @@ fn outputs(
             responders.push(spec.map_err(ConfigError)?);
             continue;
         }
-        if let Some((kind, _)) = value.split_once(':')
-            && !words.contains(&kind)
-        {
+        let Some((kind, _)) = value.split_once(':') else {
+            let forms = FORMATS.iter().map(|format| format.forms());
+            let lists = RESPONDERS.iter().map(|one| format!("{}:PATH", one.word));
+            let all: Vec<_> = forms.chain(lists).collect();
+            return Err(ConfigError(format!(
+                "--output {value}: KIND:TARGET has no colon; allowed: {}",
+                all.join(" ")
+            )));
+        };
+        if !words.contains(&kind) {
             return Err(ConfigError(format!(
                 "--output {value}: unknown kind \"{kind}\"; allowed: {}",
                 words.join(", ")
             )));
         }
-        outputs.push(OutputSpec {
+        let spec = OutputSpec {
             text_format,
             ..value.parse()?
+        };
+        outputs.push(match reads {
+            true => spec,
+            false => spec.without_bursts(value, journal::is_at),
         });
     }
     spec::apart(&files_of(&outputs, &responders)).map_err(ConfigError)?;
     Ok((outputs, responders))
 }
 
-/// The targets of all outputs and responders.
-fn files_of(outputs: &[OutputSpec], responders: &[ResponderSpec]) -> Vec<Target> {
-    let lists = responders
-        .iter()
-        .map(|one| Target::Path(one.plan.path().to_owned()));
-    let outputs = outputs.iter().map(|output| output.target.clone());
-    outputs.chain(lists).collect()
-}
-
-/// The files of `--report`. Text follows the lines of `text:-`, which are for people, too.
-fn files_of_reports(
-    reports: &[ReportSpec],
-    outputs: &[OutputSpec],
-) -> Result<Vec<Target>, ConfigError> {
-    let mut files = Vec::new();
-    for report in reports {
-        let target = report.target();
-        let log = outputs.iter().find(|output| output.target == target);
-        match log.filter(|_| *report == ReportSpec::Text) {
-            Some(log) if log.format.word != TEXT.word => {
-                let word = log.format.word;
-                return Err(ConfigError(format!(
-                    "--report: standard output has the log of --output {word}:-, for a program: name a file for one of \
-                     them (--report html:FILE, --output {word}:FILE)"
-                )));
-            }
-            Some(_) => {}
-            None => files.push(target),
-        }
-    }
-    Ok(files)
-}
-
-impl SizeArgs {
-    /// `--workers`, or a quarter of the allowed CPUs, 1 to 4.
-    pub fn workers(&self, allowed: usize) -> usize {
-        let default = (allowed / 4).clamp(1, 4);
-        self.workers.map_or(default, usize::from)
-    }
-}
-
-fn cores(
-    asked: Option<&str>,
-    workers: usize,
-    selectable: &[usize],
-    pin_to: Vec<usize>,
-) -> Result<Vec<usize>, ConfigError> {
-    let Some(asked) = asked else {
-        // The last CPUs: the first ones usually serve interrupts.
-        return Ok(pin_to.into_iter().rev().cycle().take(workers).collect());
-    };
-    let cores = cpus::parse_cores(asked, selectable).map_err(ConfigError)?;
-    if cores.len() < workers {
-        return Err(ConfigError(format!(
-            "--cores {asked}: {} CPUs for {workers} workers; name one a worker or lower --workers",
-            cores.len()
-        )));
-    }
-    Ok(cores.into_iter().take(workers).collect())
-}
-
 pub mod arguments;
+pub(crate) mod blocking;
+mod cores;
 pub mod descriptors;
 pub mod file;
+mod fitting;
 pub mod flags;
 pub mod given;
 mod keys;
@@ -387,5 +435,8 @@ pub mod memory;
 pub(crate) mod presets;
 pub mod program;
 pub(crate) mod rings;
+pub(crate) mod state;
+mod targets;
 #[cfg(test)]
 mod tests;
+mod values;

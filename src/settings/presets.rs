@@ -21,14 +21,19 @@ impl Preset {
                 ("capture", "control"),
                 (
                     "output",
-                    "eve:/var/log/synledger/eve.json,events=alert+stats+lifecycle",
+                    "eve:/var/log/synledger/eve.json,events=alert+stats+lifecycle+block,rotate=1d,keep=1GiB",
                 ),
                 ("metrics", "127.0.0.1:9477"),
+                ("state", "/var/lib/synledger"),
             ],
             Self::Ledger => &[
                 ("capture", "headers"),
-                ("output", "eve:/var/log/synledger/eve.json"),
+                (
+                    "output",
+                    "eve:/var/log/synledger/eve.json,rotate=1h,keep=8GiB",
+                ),
                 ("metrics", "127.0.0.1:9477"),
+                ("state", "/var/lib/synledger"),
             ],
         }
     }

@@ -14,7 +14,8 @@ pub fn program() -> Command {
             .long_help("Print help; -h has a line for each flag")
             .help_heading(BEHAVIOUR)
     };
-    Cli::command().mut_subcommands(|command| command.disable_help_flag(true).arg(help()))
+    let with_help = |command: Command| command.disable_help_flag(true).arg(help());
+    Cli::command().mut_subcommands(|command| with_help(command.mut_subcommands(with_help)))
 }
 
 /// The program with the hidden flag `--no-NAME` for each revocable one.
@@ -44,9 +45,10 @@ pub fn revoking(long: &str) -> String {
 /// Whether a configuration file may have this flag.
 pub fn is_key(arg: &Arg) -> bool {
     let actions = [ArgAction::Help, ArgAction::Version];
-    let about_the_file = matches!(arg.get_long(), Some("config" | "no-config"));
+    // `--socket` says which sensor `block` asks.
+    let is_of_one_call = matches!(arg.get_long(), Some("config" | "no-config" | "socket"));
     let is_action = actions.iter().any(|it| same(arg.get_action(), it));
-    arg.get_long().is_some() && !arg.is_hide_set() && !about_the_file && !is_action
+    arg.get_long().is_some() && !arg.is_hide_set() && !is_of_one_call && !is_action
 }
 
 /// Whether a flag can be revoked: it is a switch, or has no default.

@@ -2,10 +2,12 @@
 //! decides on its contacts at once, without a queue.
 
 use crate::inspect::contact::Contact;
+use crate::snapshot::{List as _, Snapshot as _, misfit};
 use crate::sys::prefault::{prefaulted, touch_all};
 use crossbeam::utils::CachePadded;
 use rtrb::{Consumer, Producer, RingBuffer};
 use std::collections::VecDeque;
+use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -80,6 +82,59 @@ impl Mesh {
                 lost: Arc::clone(&lost),
             })
             .collect()
+    }
+
+    /// What other workers have sent to this one and it has not taken yet, a list for each of them. No worker may send
+    /// meanwhile.
+    pub fn inbound(&mut self) -> Vec<Vec<Contact>> {
+        let all = self.from.iter_mut().map(|queue| {
+            let waiting = queue.read_chunk(queue.slots());
+            let waiting = waiting.expect("no more than there are");
+            let (first, rest) = waiting.as_slices();
+            // Not committed: they stay in the queue.
+            [first, rest].concat()
+        });
+        all.collect()
+    }
+
+    /// Writes its own queue, and how far its contacts go.
+    ///
+    /// # Errors
+    ///
+    /// As `to`.
+    pub fn save(&self, to: &mut dyn Write) -> io::Result<()> {
+        self.own.save_list(to)?;
+        for of in [&self.reached, &self.lost] {
+            of[self.id].load(Ordering::Acquire).save(to)?;
+        }
+        Ok(())
+    }
+
+    /// Reads what [`Mesh::save`] wrote.
+    ///
+    /// # Errors
+    ///
+    /// As `from`, or there is no room.
+    pub fn restore(&mut self, from: &mut dyn Read) -> io::Result<()> {
+        self.own.restore_list(from)?;
+        for of in [&self.reached, &self.lost] {
+            let mut position = 0_u64;
+            position.restore(from)?;
+            of[self.id].store(position, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Sends again what another process found in the queue to `owner`.
+    ///
+    /// # Errors
+    ///
+    /// There is no such owner, or its queue has no room.
+    pub fn resend(&mut self, owner: usize, contacts: Vec<Contact>) -> io::Result<()> {
+        let queue = self.to.get_mut(owner);
+        let queue = queue.ok_or_else(|| misfit("contacts for another worker"))?;
+        let full = |_| misfit("more contacts than a queue holds");
+        (contacts.into_iter()).try_for_each(|contact| queue.push(contact).map_err(full))
     }
 
     /// Writes to every page of the queues to owners. Before the first contact.

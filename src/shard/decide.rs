@@ -1,11 +1,14 @@
 //! Contacts become detections, deadlines end flows, and the log gets what is in order.
 
 use super::Shard;
+use super::policy::Policy;
 use crate::books::horizons::Horizons;
 use crate::flow::record::{FlowEvent, When};
 use crate::inspect::contact::{Contact, Owner};
+use crate::inspect::detection::{AlertStatus, Detection};
 use crate::inspect::detector::Owned;
 use crate::log::event::{Body, Event, Step};
+use crate::log::logger::Logger;
 use crate::time::timeline::Timeline;
 
 /// Live: steps of one settlement. Four times the frames between two settlements: an attempt takes three at most, so that
@@ -98,17 +101,15 @@ impl Shard {
     }
 
     /// Decides on a contact at once where this shard is the only one, else sends it to its owners.
+    #[inline]
     pub(super) fn hand_over(&mut self, contact: &Contact, timeline: &Timeline<'_>) {
         let Some(owned) = self.owners.sole_owner() else {
-            return self.owners.send(*contact, &mut self.counts);
+            return self.owners.send(contact, &mut self.counts);
         };
-        let owned = owned.of(contact.kind());
-        let sent = &mut self.counts.contacts_sent;
-        sent[Owner::Source as usize] += u64::from(owned.source);
-        sent[Owner::Target as usize] += u64::from(owned.target);
-        self.on_contact(contact, owned, timeline);
+        self.on_contact(contact, owned.of(contact.kind()), timeline);
     }
 
+    #[inline(never)]
     fn on_contact(&mut self, contact: &Contact, owned: Owned, timeline: &Timeline<'_>) {
         let Self {
             detectors,
@@ -129,6 +130,29 @@ impl Shard {
         });
     }
 
+    /// Puts another policy in force, once everything up to `limit` is decided. A scan that goes on, was not shown so far
+    /// and is an alert now has a record at once: else its end would be all that is shown of it.
+    pub fn change_policy(&mut self, policy: Policy, limit: u64, timeline: &Timeline<'_>) {
+        let before = std::mem::replace(&mut self.policy, policy);
+        let Self {
+            detectors,
+            outbox,
+            counts,
+            policy,
+            ..
+        } = self;
+        let after = limit.saturating_add(1);
+        let at_ns = timeline.watermark_at(after);
+        let is_new = |detection: &Detection| {
+            let is_alert = |policy: &Policy| policy.status_of(detection) == AlertStatus::Alert;
+            is_alert(policy) && !is_alert(&before)
+        };
+        detectors.tell_running(at_ns, &is_new, &mut |found| {
+            let place = (after, Step::Timer(at_ns));
+            outbox.hold_detection(found, place, (policy, timeline), counts);
+        });
+    }
+
     /// Copies what the parts count to where others see it.
     fn take_counts(&mut self) {
         let Self {
@@ -136,10 +160,15 @@ impl Shard {
             counts,
             flows,
             outbox,
+            owners,
             ..
         } = self;
         counts.flow = *flows.counts();
         counts.detectors = detectors.counts();
+        if owners.sole_owner().is_some() {
+            // Nobody else sends it any.
+            counts.contacts_sent = counts.contacts_merged;
+        }
         counts.horizons = Horizons {
             dedup_ns: flows.dedup_horizon_ns(),
             scan_gaps_ns: detectors.detectable_gaps_ns(flows.now_ns()),
@@ -150,9 +179,10 @@ impl Shard {
         counts.held_by_detectors = detectors.occupancy().map(|held| held as u64);
     }
 
-    /// Ends what is open and closes the log queue. No packet waits for this shard any more, so it waits for
-    /// the logger: a table full of open flows ends at once, and no queue holds them all.
-    pub fn finish(&mut self, position: u64, timeline: &Timeline<'_>) {
+    /// Ends what is open and closes the way to the log; returns the logger if this thread has it. No packet waits for
+    /// this shard any more, so it waits for the logger: a table full of open flows ends at once, and no queue holds them
+    /// all.
+    pub fn finish(&mut self, position: u64, timeline: &Timeline<'_>) -> Option<Box<Logger>> {
         let Self {
             detectors,
             outbox,
@@ -183,6 +213,6 @@ impl Shard {
         counts.connections_folding = outbox.folding();
         counts.flow = *flows.counts();
         counts.detectors = detectors.counts();
-        outbox.close();
+        outbox.close()
     }
 }

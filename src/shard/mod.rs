@@ -2,11 +2,13 @@
 
 pub mod contacts;
 mod decide;
+pub mod opening;
 pub mod outbox;
 mod outcomes;
 mod owners;
 mod placement;
 pub mod policy;
+mod snapshot;
 
 use crate::books::shard::ShardCounts;
 use crate::capture::bpf::fanout::Keys;
@@ -16,7 +18,7 @@ use crate::decode::packet::Packet;
 use crate::decode::{self, Headers, Unread};
 use crate::flow::key::Hasher;
 use crate::flow::record::{FlowEvent, Waited, When};
-use crate::flow::{Flows, Limits, Lookup, OUTCOMES_MAX};
+use crate::flow::{Flows, Lane, Limits, Lookup, OUTCOMES_MAX};
 use crate::inspect::contact::Contact;
 use crate::inspect::{Detectors, Rules};
 use crate::log::event::{Body, Event, Step};
@@ -27,6 +29,7 @@ use crate::shard::outbox::Outbox;
 use crate::shard::policy::Policy;
 use crate::time::timeline::Timeline;
 use decide::CONTACTS;
+use opening::Opening;
 use outcomes::MadeOutcome;
 use owners::Owners;
 use placement::Placement;
@@ -60,6 +63,8 @@ pub struct Parts {
     pub live: bool,
     /// VLAN identifiers are a part of keys.
     pub by_vlan: bool,
+    /// What happens to frames before they are decoded.
+    pub opening: Opening,
 }
 
 /// A frame's place in the log and the packet time at it.
@@ -80,16 +85,19 @@ pub struct At<'a> {
 struct Pending {
     /// Of a packet of another kind only time, interface and tags of the key.
     headers: Headers,
-    /// `None`: another kind of packet, the next one of `others`.
-    lookup: Option<Lookup>,
+    lookup: Lookup,
     position: u64,
     watermark_ns: i64,
+    /// It came in from outside.
+    incoming: bool,
     /// The witness's filter reaches it.
     in_reach: Option<bool>,
 }
 
 /// One shard.
 pub struct Shard {
+    /// What happens to frames before they are decoded.
+    pub opening: Opening,
     placement: Placement,
     owners: Owners,
     /// Connections.
@@ -101,8 +109,13 @@ pub struct Shard {
     /// Always [`BATCH`] places, the first `held` of which are taken.
     pending: Vec<Pending>,
     held: usize,
+    /// Look-ups of pending segments whose flow is not among the established connections.
+    elsewhere: Vec<Lookup>,
     /// Pending packets that are no TCP segments and no UDP datagrams.
     others: Vec<Packet>,
+    /// Contacts of pending SYNs; always [`BATCH`] places.
+    touches: Vec<Contact>,
+    /// Contacts taken from the queues.
     contacts: Vec<Contact>,
     /// Outcomes that are not handed over yet.
     outcomes: Vec<MadeOutcome>,
@@ -116,35 +129,75 @@ pub struct Shard {
 
 impl Shard {
     /// Reads one frame.
+    #[inline(always)]
     pub fn on_frame(&mut self, frame: &Frame<'_>, at: &At<'_>) {
-        self.counts.frames += 1;
-        let headers = &mut self.pending[self.held].headers;
-        if headers.read_plain(frame) {
-            self.hold(frame, at);
+        let mut one = &mut self.pending[self.held];
+        if one.headers.read_lean(frame) {
+            self.flows.prefetch(&mut one.headers, &mut one.lookup);
         } else {
-            self.on_other_frame(frame, at);
+            if !self.read_ipv6(frame) && !self.read_other(frame, at) {
+                return;
+            }
+            one = &mut self.pending[self.held];
+        }
+        one.position = at.position;
+        one.watermark_ns = at.watermark_ns;
+        one.incoming = frame.incoming;
+        if self.outbox.has_witness() {
+            one.in_reach = self.outbox.in_reach(frame, &one.headers);
+        }
+        if let Some(ring) = at.ring {
+            let headers = (one.lookup.lane != Lane::Other).then_some(&one.headers);
+            let misrouted = self.placement.is_misrouted(frame, headers, ring);
+            self.counts.misrouted_frames += u64::from(misrouted);
+        }
+        self.held += 1;
+        if self.held == BATCH {
+            self.look_up(&at.timeline);
         }
     }
 
+    /// Reads a lean frame of IPv6 into the next place. False: it is none.
     #[inline(never)]
-    fn on_other_frame(&mut self, frame: &Frame<'_>, at: &At<'_>) {
+    fn read_ipv6(&mut self, frame: &Frame<'_>) -> bool {
+        let one = &mut self.pending[self.held];
+        let is_lean = one.headers.read_lean_ipv6(frame);
+        if is_lean {
+            self.flows.prefetch(&mut one.headers, &mut one.lookup);
+        }
+        is_lean
+    }
+
+    /// Reads what is no lean frame into the next place. False: it holds no packet.
+    #[inline(never)]
+    fn read_other(&mut self, frame: &Frame<'_>, at: &At<'_>) -> bool {
+        let one = &mut self.pending[self.held];
+        if one.headers.read_plain(frame) {
+            self.flows.prefetch(&mut one.headers, &mut one.lookup);
+            return true;
+        }
         let packet = match decode::packet(frame) {
             Ok(packet) => packet,
-            Err(why) => return self.on_unread(why, frame, at),
+            Err(why) => {
+                self.on_unread(why, frame, at);
+                return false;
+            }
         };
-        let headers = &mut self.pending[self.held].headers;
+        let one = &mut self.pending[self.held];
         if let Some(of) = Headers::of(&packet) {
-            *headers = of;
-            return self.hold(frame, at);
+            one.headers = of;
+            self.flows.prefetch(&mut one.headers, &mut one.lookup);
+        } else {
+            one.headers = Headers {
+                ts_ns: packet.ts_ns,
+                interface: packet.interface,
+                key: self.flows.key(&packet, Key::default()),
+                ..Headers::default()
+            };
+            one.lookup = Lookup::default();
+            self.others.push(packet);
         }
-        *headers = Headers {
-            ts_ns: packet.ts_ns,
-            interface: packet.interface,
-            key: self.flows.key(&packet, Key::default()),
-            ..Headers::default()
-        };
-        self.others.push(packet);
-        self.hold_with(None, frame, at);
+        true
     }
 
     fn on_unread(&mut self, why: Unread, frame: &Frame<'_>, at: &At<'_>) {
@@ -157,104 +210,114 @@ impl Shard {
         self.counts.frames_cut_by_depth +=
             u64::from(cut && why.is_truncated() && self.outbox.is_live());
         self.counts.unread_frames[why.index()] += 1;
-    }
-
-    /// Keeps the headers that were read into the next pending place.
-    #[inline(always)]
-    fn hold(&mut self, frame: &Frame<'_>, at: &At<'_>) {
-        let lookup = self.flows.prefetch(&mut self.pending[self.held].headers);
-        self.hold_with(Some(lookup), frame, at);
-    }
-
-    /// Keeps a packet until the batch is full.
-    #[inline(always)]
-    fn hold_with(&mut self, lookup: Option<Lookup>, frame: &Frame<'_>, at: &At<'_>) {
-        let one = &mut self.pending[self.held];
-        self.held += 1;
-        self.counts.packets += 1;
-        self.counts.late_packets += u64::from(one.headers.ts_ns < at.watermark_ns);
-        one.lookup = lookup;
-        one.position = at.position;
-        one.watermark_ns = at.watermark_ns;
-        one.in_reach = self.outbox.in_reach(frame, &one.headers);
-        if let Some(ring) = at.ring {
-            let headers = lookup.map(|_| &one.headers);
-            let misrouted = self.placement.is_misrouted(frame, headers, ring);
-            self.counts.misrouted_frames += u64::from(misrouted);
-        }
-        if self.held == BATCH {
-            self.look_up(&at.timeline);
-        }
+        self.counts.frames += 1;
     }
 
     /// Hands the packets of the batch to the flow stage, in their order.
+    #[inline(never)]
     fn look_up(&mut self, timeline: &Timeline<'_>) {
-        let mut places = std::mem::take(&mut self.pending);
-        let pending = &mut places[..self.held];
-        for one in &mut *pending {
-            if let Some(lookup) = &mut one.lookup {
-                self.flows.prefetch_entries(&one.headers, lookup);
-            }
-        }
-        let decides = self.owners.sole_owner().is_some();
-        let mut touches = std::mem::take(&mut self.contacts);
-        for one in &*pending {
-            if one.headers.is_touch() {
-                let touch = self.touch(&one.headers, one.position);
-                if decides {
-                    self.detectors.prefetch(&touch);
-                }
-                touches.push(touch);
-            } else if let Some(lookup) = &one.lookup {
-                self.flows.prefetch_elsewhere(&one.headers, lookup);
-            }
-        }
+        let mut pending = std::mem::take(&mut self.pending);
+        let batch = &mut pending[..self.held];
+        self.counts.frames += batch.len() as u64;
+        self.counts.packets += batch.len() as u64;
+        self.find(batch);
+        let contacts = std::mem::take(&mut self.touches);
         let others = std::mem::take(&mut self.others);
-        let (mut next_touch, mut next_other) = (touches.iter(), others.iter());
-        if decides {
-            for touch in &touches {
-                let is_united = || self.policy.is_united(touch.dst());
-                self.detectors.prefetch_rules(touch, is_united);
+        let (mut touches, mut next_other) = (contacts.iter(), others.iter());
+        for one in &*batch {
+            let now = one.watermark_ns;
+            self.counts.late_packets += u64::from(one.headers.ts_ns < now);
+            if self.flows.is_wait_over(now) {
+                self.release_waiting(now, one.position, timeline);
             }
-        }
-        for one in &*pending {
-            if self.flows.is_wait_over(one.watermark_ns) {
-                self.release_waiting(one.watermark_ns, one.position, timeline);
-            }
-            if one.headers.is_touch() {
-                let touch = next_touch.next().expect("one of each touch");
+            // As if-else: a jump by a table costs more than the two commonest lanes together.
+            let lane = one.lookup.lane;
+            let is_done = if lane == Lane::Segment {
+                self.flows.add_segment(&one.headers, &one.lookup, now)
+            } else if lane == Lane::Touch {
+                let touch = touches.next().expect("one of each touch");
                 self.hand_over(touch, timeline);
-                if self.open_attempt(one) {
-                    continue;
-                }
-            } else if let Some(lookup) = &one.lookup
-                && (self.flows).add_to_open(&one.headers, lookup, one.watermark_ns)
-            {
-                continue;
-            }
-            let other = match one.lookup {
-                Some(_) => None,
-                None => next_other.next(),
+                self.open_attempt(one)
+            } else {
+                lane == Lane::Datagram && self.flows.add_datagram(&one.headers, &one.lookup, now)
             };
-            self.on_packet(one, other, timeline);
+            if !is_done {
+                let other = match lane {
+                    Lane::Other => next_other.next(),
+                    _ => None,
+                };
+                if one.incoming && self.is_martian(one, other) {
+                    self.flows.note_martian();
+                } else {
+                    self.on_packet(one, other, timeline);
+                }
+            }
         }
-        (self.contacts, self.others, self.pending) = (touches, others, places);
-        self.contacts.clear();
+        (self.touches, self.others, self.pending) = (contacts, others, pending);
         self.others.clear();
         self.held = 0;
     }
 
+    /// Makes the contacts of the batch's SYNs, and prefetches the lines that its packets need.
+    #[inline(never)]
+    fn find(&mut self, batch: &mut [Pending]) {
+        let mut elsewhere = std::mem::take(&mut self.elsewhere);
+        let mut touches = 0;
+        for one in &mut *batch {
+            if self.flows.prefetch_entries(&mut one.lookup) {
+                elsewhere.push(one.lookup);
+            }
+            touches += usize::from(one.lookup.lane == Lane::Touch);
+        }
+        if touches > 0 {
+            self.make_touches(batch);
+        }
+        for lookup in elsewhere.drain(..) {
+            self.flows.prefetch_elsewhere(&lookup);
+        }
+        self.elsewhere = elsewhere;
+    }
+
+    /// Makes the contacts of the batch's SYNs, and prefetches what decides on them.
+    #[inline(never)]
+    fn make_touches(&mut self, batch: &[Pending]) {
+        let mut touches = std::mem::take(&mut self.touches);
+        let syns = batch.iter().filter(|one| one.lookup.lane == Lane::Touch);
+        let mut made = 0;
+        for (place, one) in touches.iter_mut().zip(syns) {
+            *place = self.touch(&one.headers, one.position);
+            made += 1;
+        }
+        if self.owners.sole_owner().is_some() {
+            for touch in &touches[..made] {
+                self.detectors.prefetch(touch);
+            }
+            for touch in &touches[..made] {
+                let is_united = || self.policy.is_united(touch.dst());
+                self.detectors.prefetch_rules(touch, is_united);
+            }
+        }
+        self.touches = touches;
+    }
+
+    /// Whether a packet that came in from outside claims to be this host's answer, as its source says. Whoever forges
+    /// both sides of a handshake proves nothing, and a forged RST refuses nothing. A SYN answers nothing.
+    #[inline(never)]
+    fn is_martian(&self, one: &Pending, other: Option<&Packet>) -> bool {
+        let of_headers = || one.headers.key.src().into();
+        let src = other.map_or_else(of_headers, |packet| packet.src);
+        one.lookup.lane != Lane::Touch && self.policy.is_this_host(src)
+    }
+
     /// Takes a SYN that only opens an attempt. False: nothing was done.
+    #[inline(never)]
     fn open_attempt(&mut self, one: &Pending) -> bool {
         let (syn, counts) = (&one.headers, &mut self.counts);
-        let Some(lookup) = &one.lookup else {
-            return false;
-        };
-        if !self.flows.open_attempt(syn, lookup, one.watermark_ns) {
+        if !(self.flows).open_attempt(syn, &one.lookup, one.watermark_ns) {
             return false;
         }
         if self.policy.wants_direction(syn.key.src(), syn.key.dst()) {
-            let place = (one.position, Step::Frame(1, syn.ts_ns));
+            let place = || (one.position, Step::Frame(1, syn.ts_ns));
             self.outbox.hold_attempt(place, syn, one.in_reach, counts);
         } else {
             counts.connections_not_asked += 1;
@@ -265,6 +328,7 @@ impl Shard {
 
     /// Hands a packet to the flow stage, and what happens to the outbox and the owners. `other`: no TCP segment and no
     /// UDP datagram.
+    #[inline(never)]
     fn on_packet(&mut self, one: &Pending, other: Option<&Packet>, timeline: &Timeline<'_>) {
         let Self {
             flows,
@@ -297,7 +361,7 @@ impl Shard {
                         return outbox.not_asked(&attempt, one.in_reach);
                     }
                     let place = place(when, one, timeline, number);
-                    return outbox.hold_attempt(place, attempt, one.in_reach, counts);
+                    return outbox.hold_attempt(|| place, attempt, one.in_reach, counts);
                 }
                 FlowEvent::Ended(record) => Body::Flow(record),
             };
@@ -311,13 +375,12 @@ impl Shard {
                 counts,
             );
         };
-        let joined = match (&one.lookup, other) {
-            (Some(lookup), _) => {
-                flows.on_headers(&one.headers, lookup, one.watermark_ns, out);
+        let joined = match other {
+            Some(packet) => flows.on_packet(packet, one.watermark_ns, out),
+            None => {
+                flows.on_headers(&one.headers, &one.lookup, one.watermark_ns, out);
                 None
             }
-            (None, Some(packet)) => flows.on_packet(packet, one.watermark_ns, out),
-            (None, None) => None,
         };
         let packet = Waited::from(&one.headers);
         for made in &outcomes {
@@ -361,6 +424,7 @@ impl Shard {
         // `read` prints the same whatever the keys.
         let evidence_key = if parts.live { first ^ second } else { 0 };
         Self {
+            opening: parts.opening,
             placement: Placement {
                 keys: parts.keys,
                 worker: parts.id,
@@ -373,7 +437,9 @@ impl Shard {
             policy: parts.policy,
             pending: vec![Pending::default(); BATCH],
             held: 0,
+            elsewhere: Vec::with_capacity(BATCH),
             others: Vec::with_capacity(BATCH),
+            touches: vec![Contact::default(); BATCH],
             contacts: Vec::with_capacity(CONTACTS),
             outcomes: Vec::with_capacity(OUTCOMES_MAX),
             late: Vec::with_capacity(OUTCOMES_MAX),
@@ -385,7 +451,8 @@ impl Shard {
     /// Bytes of what a shard holds beside its tables, `events_max` events of each kind among them.
     pub fn memory_bytes(events_max: usize) -> u64 {
         Outbox::memory_bytes(events_max)
-            + (BATCH * size_of::<(Pending, Packet)>() + CONTACTS * size_of::<Contact>()) as u64
+            + (BATCH * size_of::<(Pending, Packet, Lookup, Contact)>()
+                + CONTACTS * size_of::<Contact>()) as u64
             + (OUTCOMES_MAX * size_of::<(MadeOutcome, Contact)>()) as u64
     }
 

@@ -3,6 +3,8 @@
 //! New connections come in floods and in the order of their frames: they have a list of their own. Flows that ended
 //! with a packet and detections are few: they are sorted.
 
+mod snapshot;
+
 use super::policy::Policy;
 use crate::books::shard::{OutOfScope, ShardCounts};
 use crate::books::witness::Fate;
@@ -14,6 +16,7 @@ use crate::inspect::detection::{AlertStatus, Phase};
 use crate::inspect::detector::Found;
 use crate::log::event::{Body, Event, Step};
 use crate::log::fold::{Foldable, Folds};
+use crate::log::logger::Logger;
 use crate::log::merge::Producer;
 use crate::shedding::Spans;
 use crate::sys::prefault::prefaulted;
@@ -25,6 +28,7 @@ use std::collections::VecDeque;
 /// Events that either list holds by default; more go out early and count as late.
 pub const EVENTS_MAX: usize = 16_384;
 
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 struct NewConnection {
     position: u64,
     step: Step,
@@ -46,7 +50,15 @@ impl NewConnection {
     }
 }
 
-/// Events held, and the shard's end of the log queue.
+/// How events come to the logger.
+enum Way {
+    /// By a queue, to a thread of its own.
+    Queue(Producer),
+    /// At once: the only shard's thread is the logger's, too.
+    Direct(Box<Logger>),
+}
+
+/// Events held, and the shard's way to the log.
 pub struct Outbox {
     attempts: VecDeque<NewConnection>,
     others: VecDeque<Event>,
@@ -56,8 +68,8 @@ pub struct Outbox {
     folds: Option<Folds>,
     /// Folds among `others`.
     folds_held: usize,
-    /// Gone once the shard has finished.
-    log: Option<Producer>,
+    /// `None` once the shard has finished.
+    log: Option<Way>,
     /// A full log queue is counted, never waited for.
     live: bool,
     /// When packets were shed: records of flows that were open then are marked.
@@ -75,7 +87,7 @@ impl Outbox {
             events_max: EVENTS_MAX,
             folds,
             folds_held: 0,
-            log: Some(log),
+            log: Some(Way::Queue(log)),
             live,
             shed: Spans::default(),
             witness: None,
@@ -89,15 +101,26 @@ impl Outbox {
         self.events_max = events_max;
     }
 
+    /// Has this logger write events on the shard's thread; the queue is gone. Before the first event of the only shard.
+    pub fn log_directly(&mut self, mut logger: Box<Logger>) {
+        logger.start();
+        self.log = Some(Way::Direct(logger));
+    }
+
     /// Reports to a witness from now on.
     pub fn set_witness(&mut self, reporter: Reporter) {
         self.witness = Some(reporter);
     }
 
-    /// Whether the witness's filter keeps such a frame. `None` without a witness, and for what is no TCP segment.
-    #[inline]
+    /// Whether [`Outbox::set_witness`] was called.
+    #[inline(always)]
+    pub fn has_witness(&self) -> bool {
+        self.witness.is_some()
+    }
+
+    /// Whether the witness's filter keeps such a frame. `None` for what is no TCP segment.
+    #[inline(never)]
     pub fn in_reach(&self, frame: &Frame<'_>, headers: &Headers) -> Option<bool> {
-        self.witness.as_ref()?;
         let is_segment = headers.is_segment();
         is_segment.then(|| headers.is_touch() && sample::syn(frame).is_some())
     }
@@ -143,9 +166,9 @@ impl Outbox {
     }
 
     /// Attempts in folds that the logger has not taken yet.
-    pub fn folding(&self) -> u64 {
+    pub fn folding(&mut self) -> u64 {
         let open = self.folds.as_ref().map_or(0, Folds::held);
-        open + self.log.as_ref().map_or(0, Producer::folding)
+        open + self.queue().map_or(0, |queue| queue.folding())
     }
 
     /// Folds every attempt, whatever its rate: the log cannot keep up.
@@ -162,8 +185,8 @@ impl Outbox {
         if let Some(folds) = &mut self.folds {
             folds.prefault();
         }
-        if let Some(log) = &mut self.log {
-            log.prefault();
+        if let Some(queue) = self.queue() {
+            queue.prefault();
         }
     }
 
@@ -176,7 +199,7 @@ impl Outbox {
     #[inline]
     pub fn hold_attempt<A: Copy + Into<Foldable> + Into<Attempt>>(
         &mut self,
-        place: (u64, Step),
+        place: impl FnOnce() -> (u64, Step),
         new: A,
         in_reach: Option<bool>,
         counts: &mut ShardCounts,
@@ -190,7 +213,7 @@ impl Outbox {
         let fate = if folded { Fate::Folded } else { Fate::Line };
         self.report(&attempt, in_reach, fate);
         if !folded {
-            self.hold_line(place, attempt, counts);
+            self.hold_line(place(), attempt, counts);
         }
     }
 
@@ -325,55 +348,68 @@ impl Outbox {
     /// Pushes an event that was not held, after the held ones that come before it.
     pub fn push_in_order(&mut self, mut event: Event, counts: &mut ShardCounts) {
         self.mark(&mut event);
-        while let Some(before) = self.next_if(
+        self.push_while(
             |new| new.place() <= (event.position, event.step),
             |other| other.cmp_order(&event).is_le(),
-        ) {
-            self.push(before, counts);
-        }
+            counts,
+        );
         self.push(event, counts);
     }
 
     /// Pushes what is held up to and with `limit`.
     pub fn push_until(&mut self, limit: u64, counts: &mut ShardCounts) {
-        while let Some(event) =
-            self.next_if(|new| new.position <= limit, |other| other.position <= limit)
-        {
-            self.push(event, counts);
-        }
+        self.push_while(
+            |new| new.position <= limit,
+            |other| other.position <= limit,
+            counts,
+        );
     }
 
-    /// The first held event, if its kind's condition holds for it.
-    fn next_if(
+    /// Pushes the first held event, while its kind's condition holds for it.
+    #[inline]
+    fn push_while(
         &mut self,
         attempt: impl Fn(&NewConnection) -> bool,
         other: impl Fn(&Event) -> bool,
-    ) -> Option<Event> {
-        let first_is_new = match (self.attempts.front(), self.others.front()) {
-            (Some(new), Some(other)) => new.place() <= (other.position, other.step),
-            (new, _) => new.is_some(),
-        };
-        if first_is_new {
-            let new = self.attempts.pop_front_if(|new| attempt(new))?;
-            Some(new.into_event())
-        } else {
-            self.others.pop_front_if(|event| other(event))
+        counts: &mut ShardCounts,
+    ) {
+        loop {
+            let first_is_new = match (self.attempts.front(), self.others.front()) {
+                (Some(new), Some(other)) => new.place() <= (other.position, other.step),
+                (new, _) => new.is_some(),
+            };
+            if first_is_new {
+                let Some(new) = self.attempts.pop_front_if(|new| attempt(new)) else {
+                    return;
+                };
+                self.push(new.into_event(), counts);
+            } else {
+                let Some(event) = self.others.pop_front_if(|event| other(event)) else {
+                    return;
+                };
+                self.push(event, counts);
+            }
         }
     }
 
     /// `read` waits for the logger. Live, an attempt that finds no room is folded, a fold goes on growing, and
     /// the rest is counted by kind, by the queue itself.
-    pub fn push(&mut self, event: Event, counts: &mut ShardCounts) {
+    #[inline]
+    fn push(&mut self, mut event: Event, counts: &mut ShardCounts) {
         self.folds_held -= usize::from(matches!(event.body, Body::Folded(_)));
-        let Some(log) = &mut self.log else {
-            return count_log_gone(counts, &event.body);
-        };
-        if !self.live {
-            if let Err(event) = log.push_and_wait(event) {
-                count_log_gone(counts, &event.body);
+        match &mut self.log {
+            Some(Way::Direct(logger)) => logger.take(&mut event),
+            Some(Way::Queue(queue)) if !self.live => {
+                if let Err(event) = queue.push_and_wait(event) {
+                    count_log_gone(counts, &event.body);
+                }
             }
-        } else if let Err(event) = log.push(event) {
-            self.find_no_room(&event, counts);
+            Some(Way::Queue(queue)) => {
+                if let Err(event) = queue.push(event) {
+                    self.find_no_room(&event, counts);
+                }
+            }
+            None => count_log_gone(counts, &event.body),
         }
     }
 
@@ -391,17 +427,35 @@ impl Outbox {
             }
             _ => false,
         };
-        if let Some(log) = &mut self.log
+        if let Some(queue) = self.queue()
             && !folded
         {
-            log.count_full(&event.body);
+            queue.count_full(&event.body);
+        }
+    }
+
+    fn queue(&mut self) -> Option<&mut Producer> {
+        match &mut self.log {
+            Some(Way::Queue(queue)) => Some(queue),
+            _ => None,
         }
     }
 
     /// Publishes that everything at `position` and before it was pushed.
     pub fn publish(&mut self, position: u64) {
-        if let Some(log) = &mut self.log {
-            log.publish(position);
+        match &mut self.log {
+            Some(Way::Queue(queue)) => queue.publish(position),
+            Some(Way::Direct(logger)) => {
+                logger.turn();
+            }
+            None => {}
+        }
+    }
+
+    /// No frame has come for a while: a logger on this thread flushes.
+    pub fn rest(&mut self) {
+        if let Some(Way::Direct(logger)) = &mut self.log {
+            logger.turn();
         }
     }
 
@@ -410,10 +464,14 @@ impl Outbox {
         self.live = false;
     }
 
-    /// Closes the log queue and the way to the witness.
-    pub fn close(&mut self) {
+    /// Closes the ways to log and witness. A logger on this thread writes all that it has, and is returned.
+    pub fn close(&mut self) -> Option<Box<Logger>> {
         self.witness = None;
-        self.log = None;
+        let Some(Way::Direct(mut logger)) = self.log.take() else {
+            return None;
+        };
+        while logger.turn() > 0 {}
+        Some(logger)
     }
 }
 

@@ -44,7 +44,7 @@ impl Shard {
             source: self.owners.source(ends.src(), ends.tags()),
             src: ends.src,
             dst: ends.dst,
-            port: ends.dst_port,
+            port: ends.dst_port(),
             interface: packet.interface,
             mark: Mark::new(ends.v6(), ends.tags(), kind),
         }

@@ -47,10 +47,11 @@ impl Owners {
     }
 
     /// Sends a contact to the owner of its source and to that of its target.
-    pub fn send(&mut self, contact: Contact, counts: &mut ShardCounts) {
+    #[inline(never)]
+    pub fn send(&mut self, contact: &Contact, counts: &mut ShardCounts) {
         let asked = self.needed.of(contact.kind());
-        let owner = asked.source.then(|| self.owner(contact.src(), &contact));
-        let second = asked.target.then(|| self.owner(contact.dst(), &contact));
+        let owner = asked.source.then(|| self.owner(contact.src(), contact));
+        let second = asked.target.then(|| self.owner(contact.dst(), contact));
         if let Some(owner) = owner {
             let (source, target) = (true, second == Some(owner));
             self.hand(owner, contact, Owned { source, target }, counts);
@@ -62,8 +63,8 @@ impl Owners {
     }
 
     /// Hands a contact to a shard that owns its source, its target, or both.
-    fn hand(&mut self, to: usize, contact: Contact, owned: Owned, counts: &mut ShardCounts) {
-        let lost = !self.mesh.send(to, contact);
+    fn hand(&mut self, to: usize, contact: &Contact, owned: Owned, counts: &mut ShardCounts) {
+        let lost = !self.mesh.send(to, *contact);
         for owner in Owner::ALL {
             let one = u64::from(owned.by(owner));
             counts.contacts_sent[owner as usize] += one;

@@ -1,6 +1,6 @@
 //! Whether the kernel's fanout program put a frame where its twin in user space does.
 
-use crate::capture::bpf::fanout::{self, Keys};
+use crate::capture::bpf::fanout::{self, Demux, Keys};
 use crate::capture::frame::{Class, Frame};
 use crate::decode::Headers;
 
@@ -19,23 +19,31 @@ const SAMPLE: u32 = 16;
 impl Placement {
     /// Live: whether a frame from a ring of this class belongs elsewhere. What decoding found of a whole TCP
     /// segment or UDP datagram decides; of other frames, whose headers are read once more, a sample is checked.
-    #[inline(never)]
+    #[inline]
     pub fn is_misrouted(
         &mut self,
         frame: &Frame<'_>,
         headers: Option<&Headers>,
         ring: Class,
     ) -> bool {
-        let place = match headers.and_then(Headers::as_whole) {
-            Some(of) => fanout::whole(&self.keys, of.ends, of.ports, of.flags),
-            None => {
-                self.others = self.others.wrapping_add(1);
-                if self.others % SAMPLE != 1 {
-                    return false;
-                }
-                fanout::demux(&self.keys, frame)
+        match headers.and_then(Headers::as_whole) {
+            Some(of) => {
+                let place = fanout::whole(&self.keys, of.ends, of.ports, of.flags);
+                self.is_elsewhere(&place, ring)
             }
-        };
+            None => self.is_other_misrouted(frame, ring),
+        }
+    }
+
+    #[inline(never)]
+    fn is_other_misrouted(&mut self, frame: &Frame<'_>, ring: Class) -> bool {
+        self.others = self.others.wrapping_add(1);
+        let is_checked = self.others % SAMPLE == 1;
+        is_checked && self.is_elsewhere(&fanout::demux(&self.keys, frame), ring)
+    }
+
+    #[inline(always)]
+    pub fn is_elsewhere(&self, place: &Demux, ring: Class) -> bool {
         let (class, worker) = place.member(self.workers);
         (class, worker as usize) != (ring, self.worker)
     }
@@ -74,6 +82,7 @@ mod tests {
                 link: LinkType::Ethernet,
                 vlan: None,
                 gso: false,
+                incoming: false,
             };
             let packet = decode::packet(&frame).expect("a sound packet");
             let headers = Headers::of(&packet);

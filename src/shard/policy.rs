@@ -106,6 +106,13 @@ impl Policy {
         self.all_scans || !matches!(direction, Direction::Out | Direction::Local)
     }
 
+    /// Whether a detection is an alert.
+    pub(super) fn status_of(&self, detection: &Detection) -> AlertStatus {
+        // A flood has no one source: it comes from elsewhere.
+        let (src, dst) = (detection.subject.src(), detection.subject.dst());
+        self.alert_status(detection, self.localities.direction_to(src, dst))
+    }
+
     /// Whether a detection in this direction is an alert.
     pub fn alert_status(&self, detection: &Detection, direction: Direction) -> AlertStatus {
         if !self.in_scan_scope(direction) {
@@ -161,12 +168,26 @@ impl Policy {
     /// What the settings say about a contact.
     #[inline]
     pub(super) fn of_contact(&self, contact: &Contact, asks_local: bool) -> Setting {
+        match self.host || asks_local || !self.dark.is_empty() {
+            true => self.settings_of(contact, asks_local),
+            false => Setting::default(),
+        }
+    }
+
+    #[inline(never)]
+    fn settings_of(&self, contact: &Contact, asks_local: bool) -> Setting {
         let is_dark = !self.dark.is_empty() && self.is_dark(contact.dst().into());
         let is_local = asks_local && self.localities.is_ours(contact.src().into());
         Setting::default()
             .with(Setting::UNITED, self.is_united(contact.dst()))
             .with(Setting::DARK, is_dark)
             .with(Setting::LOCAL, is_local)
+    }
+
+    /// Whether `address` is one of this host's.
+    pub(super) fn is_this_host(&self, address: IpAddr) -> bool {
+        // The first look-up says no to nearly all, and is the faster one.
+        self.localities.is_ours(address) && self.localities.is_this_host(address)
     }
 
     fn is_dark(&self, dst: IpAddr) -> bool {

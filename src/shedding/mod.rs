@@ -14,6 +14,7 @@
 mod spans;
 
 use crate::counters::counters;
+use crate::snapshot::snapshot;
 pub use spans::Spans;
 use std::cmp::Ordering;
 
@@ -145,6 +146,7 @@ impl LevelStep {
 counters! {
     /// Load shedding of a worker. For level 0 only the time is counted.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
     pub struct ShedCounts "shed_" {
         up (count by level Level): "Steps of load shedding up to a level",
         down (count by level Level): "Steps of load shedding down from a level",
@@ -168,6 +170,7 @@ impl ShedCounts {
 
 /// Hold time of a level, and when it was last left.
 #[derive(Clone, Copy, Debug)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 struct Hold {
     hold_ns: i64,
     left_ns: Option<i64>,
@@ -203,6 +206,12 @@ pub struct Shedding {
     /// Time below a microsecond, not counted yet.
     rest_ns: i64,
     pub counts: ShedCounts,
+}
+
+snapshot! {
+    [] Shedding;
+    values: level, keeps_data, holds, restless_ns, updated_ns, rest_ns, counts;
+    fixed: auto;
 }
 
 impl Shedding {

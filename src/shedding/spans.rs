@@ -1,6 +1,7 @@
 //! Which flows were open while packets were shed.
 
 use crate::flow::record::{ConnState, EndReason, FlowRecord};
+use crate::snapshot::snapshot;
 use std::collections::VecDeque;
 
 /// Separate spans of packet time; above that the two oldest are merged.
@@ -11,6 +12,12 @@ pub(super) const SPANS_MAX: usize = 16;
 pub struct Spans {
     pub(super) past: VecDeque<(i64, i64)>,
     since_ns: Option<i64>,
+}
+
+snapshot! {
+    [] Spans;
+    values: since_ns;
+    lists: past;
 }
 
 impl Default for Spans {

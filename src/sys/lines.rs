@@ -1,8 +1,10 @@
 //! Zeroed memory in whole cache lines. Pages are allocated at the first access.
 
 use super::huge_pages::ask_for_huge_pages_at;
+use crate::snapshot::{Layout, Snapshot, misfit};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
-use std::alloc::{Layout, handle_alloc_error};
+use std::alloc::{self, handle_alloc_error};
+use std::io::{self, Read, Write};
 use std::num::NonZeroUsize;
 use std::ops::{Deref, DerefMut};
 use std::ptr::{self, NonNull};
@@ -10,6 +12,7 @@ use std::slice;
 
 /// A cache line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 #[repr(C, align(64))]
 pub struct Line(pub [u64; 8]);
 
@@ -62,7 +65,7 @@ impl Lines {
     ///
     /// If `len` is 0.
     pub fn zeroed(len: usize) -> Self {
-        let layout = Layout::array::<Line>(len).expect("less than 2^63 bytes");
+        let layout = alloc::Layout::array::<Line>(len).expect("less than 2^63 bytes");
         let bytes = NonZeroUsize::new(layout.size()).expect("at least one line");
         let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: a new mapping at an address of the kernel's choice touches no memory of ours.
@@ -77,11 +80,40 @@ impl Lines {
         }
     }
 
+    fn bytes(&self) -> usize {
+        self.len * size_of::<Line>()
+    }
+
     /// Writes to every page.
     pub fn prefault(&mut self) {
         for line in self.iter_mut() {
             *std::hint::black_box(line) = Line::default();
         }
+    }
+}
+
+impl Snapshot for Lines {
+    fn save(&self, to: &mut dyn Write) -> io::Result<()> {
+        (self.len as u64).save(to)?;
+        // SAFETY: the mapping has so many bytes, all of them initialized.
+        let bytes = unsafe { slice::from_raw_parts(self.base.as_ptr().cast::<u8>(), self.bytes()) };
+        to.write_all(bytes)
+    }
+
+    fn restore(&mut self, from: &mut dyn Read) -> io::Result<()> {
+        let mut len = 0_u64;
+        len.restore(from)?;
+        if len != self.len as u64 {
+            return Err(misfit("a table has another size"));
+        }
+        // SAFETY: as in `save`; any bytes are valid lines, and `self` is borrowed alone.
+        let bytes =
+            unsafe { slice::from_raw_parts_mut(self.base.as_ptr().cast::<u8>(), self.bytes()) };
+        from.read_exact(bytes)
+    }
+
+    fn layout(layout: &mut Layout) {
+        layout.add(b"lines");
     }
 }
 

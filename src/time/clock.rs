@@ -52,6 +52,7 @@ fn ns(clock: ClockId) -> i64 {
 
 /// A step of the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct ClockStep {
     /// Positive: forward.
     pub by_ns: i64,
@@ -85,6 +86,20 @@ impl RunTime {
         }))
     }
 
+    /// What another process of this boot needs to have the same run time: where it began, and its steps.
+    pub fn state(&self) -> (i64, Vec<ClockStep>) {
+        (self.0.base_offset_ns, self.steps().clone())
+    }
+
+    /// The run time of another process of this boot.
+    pub fn resume((base_offset_ns, steps): (i64, Vec<ClockStep>)) -> Self {
+        Self(Arc::new(Shared {
+            base_offset_ns,
+            count: AtomicUsize::new(steps.len()),
+            steps: Mutex::new(steps),
+        }))
+    }
+
     /// Adds the step that this reading shows, if any. The first observer decides for all threads.
     pub fn observe(&self, reading: Reading) {
         let expected = |sum_ns: i64| self.0.base_offset_ns.saturating_add(sum_ns);
@@ -115,10 +130,15 @@ impl RunTime {
     }
 
     /// Wall clock less run time, at this run time.
+    #[inline]
     pub fn wall_shift_ns(&self, run_ns: i64) -> i64 {
-        if self.count() == 0 {
-            return 0;
+        match self.count() {
+            0 => 0,
+            _ => self.sum_before(run_ns),
         }
+    }
+
+    fn sum_before(&self, run_ns: i64) -> i64 {
         let steps = self.steps();
         let before = steps.partition_point(|step| step.at_ns <= run_ns);
         before.checked_sub(1).map_or(0, |last| steps[last].sum_ns)
@@ -163,6 +183,7 @@ impl Clock {
 
 /// Converts the stamps of one ring, in the ring's order, to run time.
 #[derive(Clone, Copy, Debug, Default)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct Stamps {
     /// Number of steps before the next frame.
     passed: usize,
@@ -221,6 +242,11 @@ impl Stamps {
 /// CLOCK_REALTIME in nanoseconds since the Unix epoch.
 pub fn wall_clock_ns() -> i64 {
     Reading::take().real_ns
+}
+
+/// CLOCK_BOOTTIME now: it counts on while the host is suspended.
+pub fn boot_ns() -> i64 {
+    ns(ClockId::CLOCK_BOOTTIME)
 }
 
 /// CLOCK_MONOTONIC now.

@@ -5,6 +5,7 @@ const LOOK_BACK_NS: i64 = 8_000_000_000;
 
 /// Minimum of the values of the last 8 to 16 seconds.
 #[derive(Clone, Copy, Debug)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct RecentMin {
     slot: i64,
     now: i64,
@@ -46,6 +47,7 @@ impl RecentMin {
 
 /// Evictions of a full table: the newest entry's time, and the smallest recent age.
 #[derive(Clone, Copy, Debug)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct PushedOut {
     newest_ns: i64,
     age_ns: RecentMin,

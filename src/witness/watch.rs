@@ -57,7 +57,12 @@ pub struct SocketCounts {
 /// Opens a socket on `nic` behind a closed gate, with its ring.
 pub fn open(nic: &Interface, interface: u16) -> Result<(Socket, WitnessRing), SetupError> {
     let link = nic.link.unwrap_or(LinkType::Ethernet);
-    let (socket, ring) = RxSocket::open(&nic.name, GEOMETRY, Origin { interface, link })?;
+    let origin = Origin {
+        interface,
+        link,
+        loopback: nic.loopback,
+    };
+    let (socket, ring) = RxSocket::open(&nic.name, GEOMETRY, origin)?;
     if nic.loopback {
         socket.ignore_outgoing()?;
     }

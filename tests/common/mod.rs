@@ -60,6 +60,17 @@ pub fn fails(mut command: Command, code: i32, parts: &[&str]) {
     eprintln!("{line}");
 }
 
+/// The same of a command line, whose `run` or `check` reads no file of this machine.
+pub fn refused(args: &[&str], code: i32, parts: &[&str]) {
+    let mut command = synledger();
+    match args {
+        ["run", more @ ..] => command.args(RUN).args(more),
+        ["check", more @ ..] => command.args(CHECK).args(more),
+        _ => command.args(args),
+    };
+    fails(command, code, parts);
+}
+
 /// Runs `read` with `args`, text and EVE to files in `dir`; returns both logs and the output.
 pub fn read_logs(dir: &Path, args: &[&str], files: &[PathBuf]) -> (Vec<u8>, Vec<u8>, Output) {
     let (text, eve) = (dir.join("log.txt"), dir.join("log.json"));

@@ -4,23 +4,20 @@ use std::io::Cursor;
 use std::sync::Arc;
 
 use synledger::books::Books;
-use synledger::books::output::OutputBooks;
 use synledger::capture::pcap::CaptureReader;
 use synledger::capture::pcap::files::Files;
+use synledger::capture::tunnels::Tunnels;
 use synledger::counters::Identity;
 use synledger::flow::Limits;
 use synledger::host::addresses::Localities;
 use synledger::inspect::detection::Verdict;
 use synledger::inspect::port_scan::Rule;
 use synledger::inspect::{FloodRule, Rules, SourceRoom};
-use synledger::log::budget::Budget;
-use synledger::log::fold::logger::Folding;
 use synledger::log::formats::context::Context;
 use synledger::log::formats::interfaces::Interfaces;
-use synledger::log::logger::{Control, Logger};
+use synledger::log::logger::Logger;
 use synledger::log::merge::{Consumer, Merge};
 use synledger::log::outputs::Outputs;
-use synledger::log::tap::Tap;
 use synledger::sensor::replay::{self, Replay, Room};
 use synledger::sensor::{self, Board, RunKeys};
 use synledger::settings::Common;
@@ -86,6 +83,8 @@ pub fn small(workers: usize) -> Common {
         },
         room: Capacities::full(workers),
         by_vlan: false,
+        tunnels: Tunnels::NONE,
+        verify: false,
         local: Vec::new(),
         directions: Vec::new(),
         allow: Vec::new(),
@@ -95,7 +94,9 @@ pub fn small(workers: usize) -> Common {
         responders: Vec::new(),
         flow_records: true,
         alert_rate: None,
+        log_budget: None,
         fold: None,
+        anonymizer: None,
         sensor: "test".into(),
         strict: false,
         quiet: true,
@@ -136,7 +137,8 @@ pub fn everything() -> Policy {
     }
 }
 
-fn logger(common: &Common, consumers: Vec<Consumer>) -> Logger {
+/// Merge and outputs, not started.
+pub fn logger(common: &Common, consumers: Vec<Consumer>) -> Logger {
     let context = Context {
         host: "test".into(),
         interfaces: Interfaces::default(),
@@ -144,18 +146,8 @@ fn logger(common: &Common, consumers: Vec<Consumer>) -> Logger {
         services: None,
         frames: true,
     };
-    Logger {
-        merge: Merge::new(consumers, None),
-        tap: Tap::default(),
-        outputs: Outputs::open(&common.outputs, &context).expect("outputs"),
-        budget: Budget::new(None),
-        folding: Folding::Shards(None),
-        notices: crossbeam::channel::bounded(1).1,
-        control: Arc::new(Control::default()),
-        clock: Box::new(|| 0),
-        run_time: None,
-        lag_us: None,
-    }
+    let outputs = Outputs::open(&common.outputs, &context).expect("outputs");
+    Logger::new(Merge::new(consumers, None), outputs, Box::new(|| 0))
 }
 
 /// Runs the buffers as one stream, as `read` runs files; a panic prints `name`.
@@ -176,7 +168,8 @@ pub fn run_as(
     let (shards, consumers) = sensor::shards(common, keys, policy, false);
     let mut logger = logger(common, consumers);
     let board = Board::new(workers);
-    let (mut replay, feeds) = Replay::new(workers, ROOM, keys.fanout);
+    let mut replay = Replay::new(workers, ROOM, keys.fanout, common.opening());
+    let (feeds, fed) = replay::feeds(workers);
     let mut damaged = 0;
     std::thread::scope(|scope| {
         let _abort = AbortOnPanic(name);
@@ -185,11 +178,11 @@ pub fn run_as(
             let _abort = AbortOnPanic(name);
             logger.run();
         });
-        for (id, (shard, feed)) in shards.into_iter().zip(feeds).enumerate() {
+        for (id, (shard, fed)) in shards.into_iter().zip(fed).enumerate() {
             let board = &board;
             scope.spawn(move || {
                 let _abort = AbortOnPanic(name);
-                replay::work(shard, id, &feed, |shard| board.publish(id, &shard.counts));
+                replay::work(shard, id, fed, |shard| board.publish(id, &shard.counts));
             });
         }
         for bytes in buffers {
@@ -198,23 +191,20 @@ pub fn run_as(
                 continue;
             };
             let mut files = Files::of_reader(reader);
-            replay.read(&mut files, &|_| false, |_, _| {});
+            while let Ok(fed) = replay.next(&mut files, &|_| false, &mut |_, _| {}) {
+                feeds
+                    .iter()
+                    .for_each(|feed| feed.send(fed.clone()).expect("a worker"));
+            }
             damaged += usize::from(!files.take_errors().is_empty());
         }
-        replay.close();
+        drop(feeds);
     });
     let summary = logger.finish();
-    let outputs = summary.outputs.into_iter();
     let books = Books {
         shards: board.sum(),
         frames_offered: Some(replay.taken().frames),
-        outputs: outputs
-            .enumerate()
-            .map(|(at, counts)| OutputBooks {
-                name: format!("output {at}"),
-                counts,
-            })
-            .collect(),
+        outputs: summary.outputs,
         log: summary.log,
         at_exit: true,
         ..Books::default()

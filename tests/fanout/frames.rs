@@ -1,6 +1,7 @@
 //! Seeded frames that are hard to assign to a worker.
 
 use std::cell::Cell;
+use synledger::capture::frame::{Frame, LinkType};
 
 /// splitmix64.
 pub struct Rng(pub u64);
@@ -254,4 +255,18 @@ fn upper(rng: &mut Rng, ends: &Ends, protocol: u8, quoted: bool) -> Vec<u8> {
         u.extend(rng.bytes(more));
     }
     u
+}
+
+/// A frame as it was captured, whole.
+pub fn captured(link: LinkType, bytes: &[u8]) -> Frame<'_> {
+    Frame {
+        bytes,
+        wire_len: u32::try_from(bytes.len()).expect("frames are short"),
+        ts_ns: 0,
+        interface: 0,
+        link,
+        vlan: None,
+        gso: false,
+        incoming: false,
+    }
 }

@@ -92,8 +92,7 @@ fn a_source_with_handshakes_is_listed_and_never_host_router_resolver_or_spoofed_
         let read = || std::fs::read_to_string(&list).unwrap_or_default();
         sensor.wait_for("an empty list", || read().contains(": 0 sources, as of "));
         let (us, other) = ([10, 9, 0, 2], [198, 51, 100, 1]);
-        let sender = Sender::new(veth);
-        let send = |frames: Vec<Vec<u8>>| frames.iter().for_each(|frame| sender.send(frame));
+        let send = |frames: Vec<Vec<u8>>| Sender::exchange(veth, us, &frames);
         send(syns([192, 0, 2, 99], us));
         send(handshakes([10, 9, 0, 254], us));
         send(handshakes([192, 0, 2, 53], us));

@@ -104,6 +104,8 @@ fn a_run_raises_its_limit_of_descriptors_and_opens_no_more_than_computed() {
                 counts_filtered: fanout == FanoutMode::Class && RejectCounter::is_allowed(),
                 witness: more.contains(&"--witness"),
                 outputs: 2,
+                metrics: usize::from(more.contains(&"--metrics")),
+                blocks: false,
             };
             let needed = users.needed(MANY);
             let mut command = limited(64, needed);
@@ -174,6 +176,8 @@ fn an_interface_takes_as_many_descriptors_as_computed() {
                 counts_filtered: counted && RejectCounter::is_allowed(),
                 witness: more.contains(&"--witness"),
                 outputs: 2,
+                metrics: usize::from(more.contains(&"--metrics")),
+                blocks: false,
             };
             let workers = workers.to_string();
             let args = [&["--workers", &workers], more].concat();
@@ -191,7 +195,8 @@ fn too_few_descriptors_are_refused_before_anything_is_opened() {
     with_veth(|_| {
         let interfaces = many_interfaces();
         let each = if RejectCounter::is_allowed() { 5 } else { 3 };
-        let needed = 61 * each + 1 + 64;
+        // The last two: what the worker needs to hand over.
+        let needed = 61 * each + 1 + 64 + 2;
         let expected = format!("200 open files allowed at most, {needed} needed");
         let way_out = format!("ulimit -n {needed}");
         for more in [&[][..], &["--dry-run"]] {

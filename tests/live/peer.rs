@@ -1,10 +1,20 @@
-//! A second namespace, for programs that need one end of the pair for themselves.
+//! A second namespace, for programs that need one end of the pair for themselves, and one for mounts.
 
 use crate::common::netns::{SENDER, SENSOR, ip, wait_for_end};
+use nix::mount::{MsFlags, mount, umount};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::gettid;
 use std::sync::mpsc;
 use std::thread;
+
+/// Moves the calling thread, and what it starts, into a namespace for mounts where nothing is mounted at /sys/fs/bpf.
+pub fn own_mounts() {
+    unshare(CloneFlags::CLONE_NEWNS).expect("a namespace for mounts");
+    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    mount(None::<&str>, "/", None::<&str>, private, None::<&str>).expect("private mounts");
+    // Several may lie above one another.
+    while umount("/sys/fs/bpf").is_ok() {}
+}
 
 type Job = Box<dyn FnOnce() + Send>;
 

@@ -53,11 +53,15 @@ fn nmap_gives_a_thousand_connections_and_one_scan_with_four_workers() {
     nmap_finds_a_thousand("4");
 }
 
-/// Frames that the kernel offered to each ring of class open.
-fn open_rings(metrics: &str) -> Vec<u64> {
-    let of_open = |line: &&str| line.contains("_ring_tp_packets_total{") && line.contains("open");
+/// Frames that the kernel offered to the rings of each worker.
+fn frames_of_workers(metrics: &str) -> Vec<u64> {
+    let of_worker = |line: &&str| line.starts_with("synledger_worker_frames_total{");
     let value = |line: &str| line.rsplit(' ').next()?.parse().ok();
-    metrics.lines().filter(of_open).filter_map(value).collect()
+    metrics
+        .lines()
+        .filter(of_worker)
+        .filter_map(value)
+        .collect()
 }
 
 #[test]
@@ -72,12 +76,12 @@ fn a_scan_spread_over_eight_workers_is_detected_at_its_fourth_port() {
         for from in 0..SCANS {
             sender.scan(from);
         }
-        let mut rings = Vec::new();
+        let mut frames = Vec::new();
         sensor.wait_for("frames in the metrics", || {
-            rings = open_rings(&metrics());
-            rings.iter().sum::<u64>() == u64::from(4 * SCANS)
+            frames = frames_of_workers(&metrics());
+            frames.iter().sum::<u64>() == u64::from(4 * SCANS)
         });
-        assert!(rings.len() == 8 && !rings.contains(&0), "{rings:?}");
+        assert!(frames.len() == 8 && !frames.contains(&0), "{frames:?}");
         let ended = sensor.stop(Signal::SIGINT);
         ended.assert_exact();
         assert_eq!(ended.offered(), u64::from(4 * SCANS));

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 pub const PATIENCE: Duration = Duration::from_secs(20);
 /// Address for --metrics: every namespace has its own ports.
 pub const METRICS: &str = "127.0.0.1:9477";
-pub const EVENTS: &str = "events=connection+alert+flow+stats+lifecycle";
+pub const EVENTS: &str = "events=connection+alert+flow+stats+lifecycle+block";
 
 /// A running sensor; killed on drop.
 pub struct Sensor {
@@ -119,7 +119,7 @@ impl Sensor {
         Self { child, dir }
     }
 
-    fn spawn(dir: tempfile::TempDir, command: &mut Command, stdout: impl Into<Stdio>) -> Self {
+    pub fn spawn(dir: tempfile::TempDir, command: &mut Command, stdout: impl Into<Stdio>) -> Self {
         let sensor = Self::launch(dir, command, stdout);
         sensor.wait_for_event("start");
         sensor
@@ -202,6 +202,8 @@ impl Ended {
     pub fn assert_exact(&self) {
         assert_eq!(self.code, Some(0), "{}", self.stderr);
         assert!(self.stderr.contains("the books close"), "{}", self.stderr);
+        let refused = "the sandbox refused";
+        assert!(!self.stderr.contains(refused), "{}", self.stderr);
         assert_eq!(self.number(", ", " dropped by full rings"), 0);
     }
 

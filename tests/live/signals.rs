@@ -1,8 +1,9 @@
 //! Signals, and readers that close standard output.
 
-use super::sensor::Sensor;
+use super::sensor::{Sensor, of_type};
 use super::traffic::{Sender, flow, frame, with_trickle};
-use crate::common::netns::with_veth;
+use crate::common::netns::{SENSOR, with_veth};
+use crate::common::synledger;
 use nix::sys::signal::Signal;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -51,6 +52,76 @@ fn sighup_reopens_a_moved_log() {
         ended.assert_exact();
         assert_eq!(moved.matches(": New connection: ").count(), 1, "{moved}");
         assert_eq!(ended.lines(": New connection: ").len(), 1, "{}", ended.text);
+    });
+}
+
+/// Settings of a reload, and a broken file, under traffic: no frame is lost, and the log says what is in force.
+#[test]
+fn sighup_puts_an_allow_list_in_force_and_a_broken_file_changes_nothing() {
+    with_veth(|veth| {
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = dir.path().join("x.toml");
+        let path = file.display().to_string();
+        let write = |text: &str| std::fs::write(&file, text).expect("a file");
+        write("fold = 0\n");
+        let mut command = synledger();
+        command
+            .args(["run", "--config", &path, "-i", SENSOR, "--ring-mib", "8"])
+            .args(["--memory-mib", "128", "--workers", "2"]);
+        let sensor = Sensor::start_command(&mut command);
+        let sender = Sender::new(veth);
+        let reload = |word: &str, count: usize| {
+            let event = format!("\"event\":\"{word}\"");
+            sensor.signal(Signal::SIGHUP);
+            sensor.wait_for(word, || {
+                sensor.content("log.json").matches(&event).count() == count
+            });
+            // Workers take a change between two batches.
+            std::thread::sleep(Duration::from_millis(300));
+        };
+        let scans_of = |eve: &[serde_json::Value], from: &str| {
+            of_type(eve, "alert")
+                .filter(|one| one["synledger"]["scan"]["phase"] == "started")
+                .filter(|one| one["src_ip"] == from)
+                .count()
+        };
+        with_trickle(veth, Duration::from_micros(500), || {
+            sender.scan(1);
+            sensor.wait_for("a scan", || {
+                sensor
+                    .content("log.json")
+                    .contains("\"src_ip\":\"10.0.0.1\",\"dest_ip\"")
+            });
+            write("fold = 0\nallow = \"10.0.0.2\"\nring-mib = 16\nalert-rate = 7\n");
+            reload("reload", 1);
+            sender.scan(2);
+            write("fold = 0\nallow = [\"10.0.0.2\",\n  \"10.0.0.3/99\"]\n");
+            reload("reload_failed", 1);
+            sender.scan(2);
+            write("fold = 0\n");
+            reload("reload", 2);
+            sender.scan(4);
+            sensor.wait_for("a scan", || {
+                sensor
+                    .content("log.json")
+                    .contains("\"src_ip\":\"10.0.0.4\",\"dest_ip\"")
+            });
+        });
+        let ended = sensor.stop(Signal::SIGTERM);
+        ended.assert_exact();
+        assert!(scans_of(&ended.eve, "10.0.0.1") > 0);
+        assert_eq!(
+            scans_of(&ended.eve, "10.0.0.2"),
+            0,
+            "allowed since the first reload"
+        );
+        assert!(scans_of(&ended.eve, "10.0.0.4") > 0);
+        // On the command line ring-mib has a value of its own, which wins.
+        let first =
+            format!("{path} was read: in force now: allow; only after a restart: alert-rate\n");
+        assert!(ended.text.contains(&first), "{}", ended.text);
+        let broken = format!("no setting was changed: {path} line 3: allow = \"10.0.0.3/99\"");
+        assert!(ended.text.contains(&broken), "{}", ended.text);
     });
 }
 

@@ -111,6 +111,7 @@ fn the_first_screen_has_plan_then_start_then_resources() {
             "synledger: outputs: text:/".to_owned(),
             format!("synledger: watching {SENSOR} (process {pid}); Ctrl-C ends it"),
             "synledger: 1 worker on CPU ".to_owned(),
+            "synledger: sandbox: user ".to_owned(),
         ];
         assert_eq!(lines.len(), expected.len(), "{}", ended.stderr);
         for (line, start) in lines.iter().zip(&expected) {

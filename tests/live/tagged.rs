@@ -204,12 +204,12 @@ fn a_syn_in_another_class_is_counted_with_its_cause() {
             metrics().contains("synledger_new_connections_total 2")
         });
         let metrics = metrics();
-        sensor.stop(Signal::SIGINT).assert_exact();
-        let about: Vec<&str> = metrics
-            .lines()
-            .filter(|line| line.contains("syn_"))
-            .collect();
-        let one = |line: &&str| line.contains("outside_class") && line.ends_with("\"pppoe\"} 1");
-        assert!(about.iter().any(one), "{about:#?}");
+        let ended = sensor.stop(Signal::SIGINT);
+        ended.assert_exact();
+        let one = "\nsynledger_syn_outside_class_total 1\n";
+        assert!(metrics.contains(one), "{metrics}");
+        let last = of_type(&ended.eve, "stats").last().expect("a record");
+        let causes = &last["synledger"]["books"]["syn_outside_class"];
+        assert_eq!(causes["pppoe"], 1, "{causes}");
     });
 }

@@ -1,9 +1,12 @@
 //! The text log of a running sensor: lines in the order of time, statistics at their interval.
 
-use super::sensor::{Ended, Sensor, of_type};
+use super::sensor::{EVENTS, Ended, Sensor, of_type};
 use super::traffic::{Sender, flow, frame, with_trickle};
-use crate::common::netns::{Veth, with_veth};
+use crate::common::netns::{SENSOR, Veth, with_veth};
+use crate::common::{RUN, synledger};
 use nix::sys::signal::Signal;
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::thread;
 use std::time::Duration;
 
@@ -74,6 +77,47 @@ fn lines_of_events_and_of_the_sensor_itself_are_in_the_order_of_time() {
                 "time goes back:\n{before}\n{after}"
             );
         }
+    });
+}
+
+/// Standard output is the journal if JOURNAL_STREAM says so: here it is a file.
+#[test]
+fn the_journal_gets_alerts_and_lifecycle_alone_unless_events_asks_for_more() {
+    let run = |veth, output: &str, is_journal: bool| {
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = File::create(dir.path().join("stdout")).expect("a file");
+        let about = file.metadata().expect("it is open");
+        let inode = about.ino() + u64::from(!is_journal);
+        let eve = format!("eve:{},{EVENTS}", dir.path().join("log.json").display());
+        let mut command = synledger();
+        command
+            .args(RUN)
+            .args(["-i", SENSOR, "--ring-mib", "8", "--memory-mib", "128"])
+            .args(["--output", &eve, "--output", output])
+            .env("JOURNAL_STREAM", format!("{}:{inode}", about.dev()));
+        let mut sensor = Sensor::spawn(dir, &mut command, file);
+        Sender::new(veth).scan(1);
+        let path = sensor.path("stdout");
+        sensor.wait_for("alert", || {
+            std::fs::read_to_string(&path).is_ok_and(|text| text.contains(": Port scan detected: "))
+        });
+        sensor.signal(Signal::SIGTERM);
+        assert_eq!(sensor.exit(), Some(0), "{}", sensor.content("stderr"));
+        (sensor.content("stdout"), sensor.content("stderr"))
+    };
+    with_veth(move |veth| {
+        let said = "synledger: text:-: the journal: alert, lifecycle, block alone, ";
+        let (text, stderr) = run(veth, "text:-", true);
+        assert!(!text.contains(": New connection: "), "{text}");
+        assert!(text.contains(": Sensor start: "), "{text}");
+        assert_eq!(stderr.matches(said).count(), 1, "{stderr}");
+        assert!(stderr.contains("the books close"), "{stderr}");
+        let (text, stderr) = run(veth, "text:-,events=connection+alert", true);
+        assert!(text.contains(": New connection: "), "{text}");
+        assert!(!stderr.contains(said), "{stderr}");
+        let (text, stderr) = run(veth, "text:-", false);
+        assert!(text.contains(": New connection: "), "{text}");
+        assert!(!text.contains(": Sensor start: ") && !stderr.contains(said));
     });
 }
 

@@ -29,6 +29,17 @@ impl Sender {
         self.0.send(frame).expect("a frame is sent");
     }
 
+    /// Sends frames of conversations with this host, whose address is `us`: its own go out at its own interface.
+    pub fn exchange(veth: Veth, us: [u8; 4], frames: &[Vec<u8>]) {
+        let [theirs, ours] =
+            [veth.sender, veth.sensor].map(|end| TxSocket::open(end).expect("it opens"));
+        for frame in frames {
+            // Of plain Ethernet and IPv4.
+            let sender = if frame[26..30] == us { &ours } else { &theirs };
+            sender.send(frame).expect("a frame is sent");
+        }
+    }
+
     /// Sends a scan of four ports from host number `from`.
     pub fn scan(&self, from: u32) {
         for port in 80..84 {

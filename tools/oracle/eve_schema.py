@@ -27,8 +27,8 @@ import time
 import extract
 
 SCHEMA = pathlib.Path(__file__).with_suffix(".json")
-EVENTS = "events=connection+alert+flow+stats+lifecycle"
-OURS = {"new_connection", "new_connections", "lifecycle"}
+EVENTS = "events=connection+alert+flow+stats+lifecycle+block"
+OURS = {"new_connection", "new_connections", "lifecycle", "block"}
 SURICATAS = {"alert", "flow", "stats"}
 # Kinds of detection, each with the protocol of its alerts, and the phases that every kind has.
 DETECTIONS = {
@@ -239,6 +239,8 @@ def watch_lo(binary, log):
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     command = [binary, "run", "--no-config", "-i", "lo", "--workers", "1", "--ring-mib", "8", "--memory-mib", "128", "-q"]
     command += ["--fold", "3", "--scan-scope", "all", "--stats-interval", "1", "--output", f"eve:{log},{EVENTS}"]
+    # Whoever scans here is this host: the record is a refusal.
+    command += ["--block", "dry-run", "--block-on", "policy", "--status-socket", f"{log}.sock"]
     sensor = subprocess.Popen(command)
     try:
         wait_for(log, {"lifecycle"})
@@ -246,7 +248,7 @@ def watch_lo(binary, log):
             connect(9000, 30)
         for port in range(1, 20):
             connect(port, 1)
-        wait_for(log, {"new_connection", "new_connections", "alert", "stats"})
+        wait_for(log, {"new_connection", "new_connections", "alert", "stats", "block"})
         sensor.terminate()
         return sensor.wait(PATIENCE_S)
     finally:
@@ -315,7 +317,7 @@ def main(words=None):
     judge.lines.update(allowed)
     files, captures = from_captures(judge, args)
     live = from_live(judge, args)
-    wanted = OURS | SURICATAS if live else OURS | SURICATAS - {"lifecycle"}
+    wanted = OURS | SURICATAS if live else OURS | SURICATAS - {"lifecycle", "block"}
     if not files and not live:
         return 0
     for kind in sorted(wanted - judge.kinds.keys()):

@@ -8,6 +8,7 @@ Exit status: 0 no difference (or nothing to compare: `skipped: why`), 1 differen
 import argparse
 import collections
 import concurrent.futures
+import gzip
 import json
 import os
 import pathlib
@@ -44,7 +45,9 @@ json.dump(list(ZeekLog(sys.argv[1], on_error=failed)), open(sys.argv[2], "w"), d
 
 def columns(path):
     """What zeek-cut uses: names and types of the header, rows by name. ValueError if the format is wrong."""
-    lines = path.read_text(encoding="ascii").split("\n")
+    # Rotated files are compressed.
+    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    lines = data.decode("ascii").split("\n")
     if lines.pop() != "" or not lines[-1].startswith("#close\t"):
         raise ValueError(f"{path.name}: #close is not its last line")
     head = dict(line.split("\t", 1) for line in lines if line.startswith("#") and "\t" in line)

@@ -1,6 +1,7 @@
 //! synledger as a receiver: how it is started and stopped.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -30,6 +31,8 @@ pub struct Sensor {
     pub args: Vec<String>,
     /// Event kinds of its log.
     pub events: String,
+    /// `--block`, and how many addresses it blocks from the start.
+    pub blocks: Option<(&'static str, u32)>,
 }
 
 /// A running synledger.
@@ -64,7 +67,15 @@ impl Sensor {
             workers: 1,
             args: Vec::new(),
             events: "connection+alert+flow+stats+lifecycle".to_owned(),
+            blocks: None,
         }
+    }
+
+    /// Blocks `count` addresses, at most 65,536, that send nothing, with `--block mode`.
+    #[must_use]
+    pub fn blocking(mut self, mode: &'static str, count: u32) -> Self {
+        self.blocks = Some((mode, count));
+        self
     }
 
     /// Adds flags.
@@ -93,13 +104,37 @@ impl Sensor {
         command.args(["--workers", &workers, "--sensor", "load"]);
         command.args(["--capture", &self.depth, "--output", &output]);
         command.args(&self.args);
+        let socket = folder.join("sock");
+        if let Some((mode, count)) = self.blocks {
+            command.args(["--block", mode, "--block-max", &count.to_string()]);
+            command.arg("--status-socket").arg(&socket);
+        }
         let mut running = Running::start(command, "synledger", folder)?;
         running.wait_until("it watches", PATIENCE, |_| {
             let text = std::fs::read_to_string(&log).unwrap_or_default();
             text.contains("\"event\":\"start\"")
         })?;
+        if let Some((_, count)) = self.blocks {
+            block(&self.binary, &socket, count)?;
+        }
         Ok(SensorSession { running, log })
     }
+}
+
+/// Has the running sensor block so many addresses of a network for benchmarks (RFC 2544), and waits until the kernel has
+/// them.
+fn block(binary: &Path, socket: &Path, count: u32) -> Result<()> {
+    let addresses = (0..count).map(|n| format!("198.18.{}.{}\n", n >> 8, n & 255));
+    let list = socket.with_file_name("blocks.txt");
+    std::fs::write(&list, addresses.collect::<String>())?;
+    let mut import = Command::new(binary);
+    import.args(["block", "import", "--name", "load", "--for", "1d"]);
+    let output = import.arg("--socket").arg(socket).arg(&list).output()?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("synledger block import: {}", quote(&said));
+    }
+    Ok(())
 }
 
 impl SensorSession {

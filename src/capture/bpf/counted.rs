@@ -5,6 +5,8 @@
 #![allow(unsafe_code, reason = "bpf(2) has no safe wrapper")]
 
 use crate::capture::socket::GATE;
+use crate::snapshot::misfit;
+use crate::sys::bpf::asm::{Insn, insn};
 use libc::{c_int, c_long, sock_filter};
 use std::io;
 use std::mem::size_of;
@@ -25,6 +27,7 @@ pub struct RejectCounter {
 const BPF_MAP_CREATE: c_int = 0;
 const BPF_MAP_LOOKUP_ELEM: c_int = 1;
 const BPF_PROG_LOAD: c_int = 5;
+const BPF_OBJ_GET_INFO_BY_FD: c_int = 15;
 const BPF_MAP_TYPE_PERCPU_ARRAY: u32 = 6;
 const BPF_PROG_TYPE_SOCKET_FILTER: u32 = 1;
 
@@ -46,6 +49,14 @@ struct Lookup {
     key: u64,
     value: u64,
     flags: u64,
+}
+
+/// `bpf_attr` of `BPF_OBJ_GET_INFO_BY_FD`.
+#[repr(C)]
+struct ObjectInfo {
+    fd: u32,
+    info_len: u32,
+    info: u64,
 }
 
 /// `bpf_attr` of `BPF_PROG_LOAD`, as far as it is used.
@@ -110,6 +121,30 @@ impl RejectCounter {
         })
     }
 
+    /// The counter of another process: its map and its program.
+    ///
+    /// # Errors
+    ///
+    /// The list of possible processors cannot be read, or the first is no such map.
+    pub fn adopt([map, program]: [OwnedFd; 2]) -> io::Result<Self> {
+        let possible = std::fs::read_to_string("/sys/devices/system/cpu/possible")?;
+        let processors = count_list(&possible)
+            .ok_or_else(|| io::Error::other("cannot read the list of possible processors"))?;
+        if MapInfo::of(map.as_fd())? != MapInfo::COUNTER {
+            return Err(misfit("it is no map of one count for each processor"));
+        }
+        Ok(Self {
+            map,
+            program,
+            processors,
+        })
+    }
+
+    /// Its map and its program, for another process.
+    pub fn fds(&self) -> [BorrowedFd<'_>; 2] {
+        [self.map.as_fd(), self.program.as_fd()]
+    }
+
     /// The program, for `SO_ATTACH_BPF`.
     #[must_use]
     pub fn fd(&self) -> BorrowedFd<'_> {
@@ -138,15 +173,39 @@ impl RejectCounter {
     }
 }
 
-/// One eBPF instruction in the machine's byte order.
-fn insn(code: u8, dst: u8, src: u8, off: i16, imm: i32) -> [u8; 8] {
-    let regs = if cfg!(target_endian = "little") {
-        src << 4 | dst
-    } else {
-        dst << 4 | src
+/// `bpf_map_info`, as far as it is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+struct MapInfo {
+    map_type: u32,
+    id: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+}
+
+impl MapInfo {
+    /// That of [`RejectCounter::new`], of which [`RejectCounter::count`] knows how much the kernel writes.
+    const COUNTER: Self = Self {
+        map_type: BPF_MAP_TYPE_PERCPU_ARRAY,
+        id: 0,
+        key_size: 4,
+        value_size: 8,
+        max_entries: 1,
     };
-    let (off, imm) = (off.to_ne_bytes(), imm.to_ne_bytes());
-    [code, regs, off[0], off[1], imm[0], imm[1], imm[2], imm[3]]
+
+    /// What the kernel knows of a map, without its number.
+    fn of(map: BorrowedFd<'_>) -> io::Result<Self> {
+        let mut info = Self::default();
+        let attr = ObjectInfo {
+            fd: u32::try_from(map.as_raw_fd()).map_err(io::Error::other)?,
+            info_len: u32::try_from(size_of::<Self>()).map_err(io::Error::other)?,
+            info: (&raw mut info).expose_provenance() as u64,
+        };
+        // SAFETY: the kernel writes `info_len` bytes at most to `info`, which lives through the call.
+        unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &attr) }?;
+        Ok(Self { id: 0, ..info })
+    }
 }
 
 /// eBPF registers of the classic machine. Loads from the frame return in A and expect the context in register 6.
@@ -157,7 +216,7 @@ const COUNT: u8 = 8;
 const STACK: u8 = 10;
 
 /// Counts the frame, and sets up the classic machine.
-fn prologue(map: c_int) -> Vec<[u8; 8]> {
+fn prologue(map: c_int) -> Vec<Insn> {
     const PSEUDO_MAP_FD: u8 = 1;
     const MAP_LOOKUP_ELEM: i32 = 1;
     vec![
@@ -180,7 +239,7 @@ fn prologue(map: c_int) -> Vec<[u8; 8]> {
 
 /// The classic program as eBPF with the counter; `None` if it reads more than the bytes of the frame, or compares
 /// with a constant above 31 bits.
-fn translate(classic: &[sock_filter], map: c_int) -> Option<Vec<[u8; 8]>> {
+fn translate(classic: &[sock_filter], map: c_int) -> Option<Vec<Insn>> {
     let mut code = prologue(map);
     let mut starts = Vec::with_capacity(classic.len());
     let mut jumps = Vec::new();
@@ -271,11 +330,12 @@ mod tests {
     use crate::capture::bpf::depth::{control_only, without_bulk};
     use crate::capture::frame::LinkType;
     use crate::capture::socket::{GATE, accept};
+    use crate::capture::tunnels::Tunnels;
 
     #[test]
     fn programs_that_ask_for_the_frame_alone_are_written_anew() {
         for link in [LinkType::Ethernet, LinkType::RawIp] {
-            let classic = without_bulk(link, 192);
+            let classic = without_bulk(link, 192, &Tunnels::NONE);
             let code = translate(&classic, 3).expect("nothing but the frame");
             assert!(
                 code.len() > classic.len() && code.len() < 4096,
@@ -293,6 +353,38 @@ mod tests {
             k: 1,
         };
         assert_eq!(translate(&[beyond], 3), None);
+    }
+
+    #[test]
+    fn only_a_map_of_one_count_for_each_processor_is_adopted() {
+        let file = || OwnedFd::from(tempfile::tempfile().expect("a file"));
+        assert!(RejectCounter::adopt([file(), file()]).is_err(), "no map");
+        // Where the kernel allows none, none comes from another process.
+        let Ok(counter) = RejectCounter::new(&GATE) else {
+            return;
+        };
+        let fds = || {
+            counter
+                .fds()
+                .map(|fd| fd.try_clone_to_owned().expect("a descriptor"))
+        };
+        let adopted = RejectCounter::adopt(fds()).expect("such a map");
+        assert_eq!(adopted.count().expect("read"), 0);
+        let [map, program] = fds();
+        assert!(RejectCounter::adopt([program, map]).is_err(), "a program");
+        let wide = MapCreate {
+            map_type: BPF_MAP_TYPE_PERCPU_ARRAY,
+            key_size: 4,
+            value_size: 4096,
+            max_entries: 1,
+            map_flags: 0,
+        };
+        // SAFETY: the attribute holds no pointers.
+        let wide = unsafe { bpf(BPF_MAP_CREATE, &wide) }.expect("a map");
+        // SAFETY: the call above made it, and nothing else owns it.
+        let wide = unsafe { OwnedFd::from_raw_fd(wide) };
+        let error = RejectCounter::adopt([wide, file()]).expect_err("wide counts");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     }
 
     #[test]

@@ -17,8 +17,8 @@ pub(super) struct Buffer {
     data: Vec<u8>,
     start: usize,
     end: usize,
-    /// Offset of `data[start]` in the uncompressed stream.
-    offset: u64,
+    /// Offset of `data[0]` in the uncompressed stream.
+    base: u64,
 }
 
 impl Buffer {
@@ -28,13 +28,13 @@ impl Buffer {
             data: vec![0; BUFFER_BYTES],
             start: 0,
             end: 0,
-            offset: 0,
+            base: 0,
         }
     }
 
     /// Offset of the next byte in the uncompressed stream.
     pub(super) fn offset(&self) -> u64 {
-        self.offset
+        self.base + self.start as u64
     }
 
     /// Makes `want` bytes available. Returns the bytes available: fewer than `want` only at the end of the stream.
@@ -62,6 +62,7 @@ impl Buffer {
         } else {
             self.data.copy_within(self.start..self.end, 0);
         }
+        self.base = self.offset();
         (self.start, self.end) = (0, have);
         while self.end < want {
             match self.source.read(&mut self.data[self.end..]) {
@@ -74,26 +75,31 @@ impl Buffer {
         Ok(self.end)
     }
 
+    /// All available bytes.
+    #[inline]
+    pub(super) fn ready(&self) -> &[u8] {
+        &self.data[self.start..self.end]
+    }
+
     /// The next `len` bytes, which [`Buffer::fill`] made available.
     #[inline]
     pub(super) fn peek(&self, len: usize) -> &[u8] {
-        &self.data[self.start..self.end][..len]
+        &self.ready()[..len]
     }
 
-    /// Consumes `len` available bytes and returns their index for [`Buffer::at`].
+    /// Consumes `len` available bytes and returns their index in [`Buffer::taken`].
     #[inline]
     pub(super) fn take(&mut self, len: usize) -> usize {
         assert!(len <= self.end - self.start, "{len} bytes are not here");
         let at = self.start;
         self.start += len;
-        self.offset += len as u64;
         at
     }
 
-    /// Consumed bytes, valid until the next [`Buffer::fill`] or [`Buffer::skip`].
+    /// Bytes of which [`Buffer::take`] gave indices, valid until the next [`Buffer::fill`] or [`Buffer::skip`].
     #[inline]
-    pub(super) fn at(&self, at: usize, len: usize) -> &[u8] {
-        &self.data[at..at + len]
+    pub(super) fn taken(&self) -> &[u8] {
+        &self.data[..self.start]
     }
 
     /// Consumes at most `len` bytes; returns how many: 0 only at the end of the stream.
@@ -104,7 +110,7 @@ impl Buffer {
     }
 
     fn unreadable(&self, why: io::Error) -> Fault {
-        let offset = self.offset + self.end as u64;
+        let offset = self.base + self.end as u64;
         match why.downcast::<Fault>() {
             Ok(fault) => match fault.kind {
                 ReadErrorKind::Damaged | ReadErrorKind::Truncated => Fault {

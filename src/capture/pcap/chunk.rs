@@ -6,28 +6,49 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::capture::frame::{Frame, LinkType};
+use super::batch;
+use crate::capture::frame::{Frame, LinkType, PLAIN_DEPTH};
 use crate::capture::pcap::order::{FRAME_BYTES_MIN, SORTED_BYTES};
 use crate::sys::prefetch::prefetch_bytes;
 
-/// A chunk is full from so many bytes of frames on: two full ones hold all frames that may have to be sorted.
+/// A chunk is full from so many bytes of frames on, and takes no further batch: two full ones hold all frames that may
+/// have to be sorted.
 const BYTES_MAX: usize = 512 << 10;
 /// For the same reason a chunk has room for at least so many frames.
 pub const FRAMES_MIN: usize = (SORTED_BYTES / FRAME_BYTES_MIN) as usize;
 /// Prefetch distance in frames.
 const AHEAD: usize = 16;
 
+/// A frame without its bytes: half a line of memory.
 #[derive(Clone, Copy, Debug)]
 struct Meta {
-    at: usize,
+    ts_ns: i64,
+    /// Where its bytes begin.
+    at: u32,
     caplen: u32,
     wire_len: u32,
-    ts_ns: i64,
-    /// Its place in the order, see [`super::order`].
-    key: i64,
     link: LinkType,
     interface: u16,
     worker: u16,
+}
+
+const _: () = assert!(size_of::<Meta>() == 32);
+
+impl Meta {
+    /// Its bytes among those of its chunk.
+    #[inline(always)]
+    fn bytes(self, all: &[u8]) -> &[u8] {
+        &all[self.at as usize..][..self.caplen as usize]
+    }
+}
+
+/// Numbers of bytes in a chunk, which takes one frame of `FRAME_MAX_BYTES` when it is all but full, and those that are
+/// sorted into it: far less than 4 GiB.
+#[inline(always)]
+#[allow(clippy::cast_possible_truncation, reason = "one check for both")]
+fn within_chunk([a, b]: [usize; 2]) -> [u32; 2] {
+    assert!((a | b) >> u32::BITS == 0, "{a} and {b} bytes in a chunk");
+    [a as u32, b as u32]
 }
 
 /// Frames in the order of their keys.
@@ -36,10 +57,9 @@ pub struct Chunk {
     first: u64,
     frames_max: usize,
     metas: Vec<Meta>,
-    /// The keys of `metas`, which are the newest time stamps up to and with each frame.
+    /// Their places in the order, see [`super::order`]: the newest time stamps up to and with each frame.
     watermarks: Vec<i64>,
     bytes: Vec<u8>,
-    is_sorted: bool,
 }
 
 impl Chunk {
@@ -51,14 +71,13 @@ impl Chunk {
             frames_max: frames,
             metas: Vec::with_capacity(frames),
             watermarks: Vec::with_capacity(frames),
-            bytes: Vec::with_capacity(BYTES_MAX + BYTES_MAX / 8),
-            is_sorted: true,
+            bytes: Vec::with_capacity(BYTES_MAX + batch::BYTES_MAX),
         }
     }
 
     /// Bytes of a chunk for `frames` frames, without the one frame that may exceed its limit.
     pub fn memory_bytes(frames: usize) -> u64 {
-        (BYTES_MAX + frames * (size_of::<Meta>() + size_of::<i64>())) as u64
+        (BYTES_MAX + batch::BYTES_MAX + frames * (size_of::<Meta>() + size_of::<i64>())) as u64
     }
 
     /// Bytes of the frames that may be sorted out of later chunks into an earlier one.
@@ -75,81 +94,69 @@ impl Chunk {
         self.metas.shrink_to(self.frames_max);
         self.watermarks.shrink_to(self.frames_max);
         self.bytes.shrink_to(2 * BYTES_MAX);
-        self.is_sorted = true;
     }
 
-    /// The next frame belongs into another chunk.
+    /// The next batch belongs into another chunk.
     pub fn is_full(&self) -> bool {
-        self.metas.len() >= self.frames_max || self.bytes.len() >= BYTES_MAX
+        self.metas.len() + batch::FRAMES_MAX > self.frames_max || self.bytes.len() >= BYTES_MAX
     }
 
-    /// Copies the first `depth` bytes of a frame in, for `worker`, behind all frames of a lower or equal `key`.
-    #[inline]
-    pub fn push(&mut self, frame: &Frame<'_>, depth: usize, key: i64, worker: u16) {
-        self.is_sorted &= self.watermarks.last().is_none_or(|&last| last <= key);
-        self.push_unplaced(frame, depth, key, worker);
-    }
-
-    /// [`Chunk::push`] for a frame that gets its place later, with [`Chunk::place`]. Returns its index.
-    #[inline]
-    pub fn push_unplaced(
-        &mut self,
-        frame: &Frame<'_>,
-        depth: usize,
-        key: i64,
-        worker: u16,
-    ) -> usize {
+    /// Copies the first `depth` bytes of a frame in, for `worker`, behind all frames of a lower or equal `key`. A frame
+    /// may get its place later, with [`Chunk::place`]. Returns its index.
+    #[inline(always)]
+    pub fn push(&mut self, frame: &Frame<'_>, depth: usize, key: i64, worker: u16) -> usize {
+        let (index, at) = (self.metas.len(), self.bytes.len());
+        let [at, caplen] = within_chunk([at, depth]);
         self.metas.push(Meta {
-            at: self.bytes.len(),
-            caplen: u32::try_from(depth).expect("at most FRAME_MAX_BYTES"),
-            wire_len: frame.wire_len,
             ts_ns: frame.ts_ns,
-            key,
+            at,
+            caplen,
+            wire_len: frame.wire_len,
             link: frame.link,
             interface: frame.interface,
             worker,
         });
         self.watermarks.push(key);
-        self.bytes.extend_from_slice(&frame.bytes[..depth]);
-        self.metas.len() - 1
+        // Most frames have this depth: a copy of fixed length needs no call.
+        match frame.bytes.first_chunk::<PLAIN_DEPTH>() {
+            Some(plain) if depth == PLAIN_DEPTH => self.bytes.extend_from_slice(plain),
+            _ => self.bytes.extend_from_slice(&frame.bytes[..depth]),
+        }
+        index
     }
 
     /// Sets time and key of the frame at `index`; all before it have theirs.
     pub fn place(&mut self, index: usize, ts_ns: i64, key: i64) {
-        let before = index.checked_sub(1).map(|before| self.watermarks[before]);
-        self.is_sorted &= before.is_none_or(|before| before <= key);
-        let meta = &mut self.metas[index];
-        (meta.ts_ns, meta.key) = (ts_ns, key);
+        self.metas[index].ts_ns = ts_ns;
         self.watermarks[index] = key;
     }
 
     /// Puts the frames in order.
     pub fn sort(&mut self) {
-        if self.is_sorted {
+        if self.watermarks.is_sorted() {
             return;
         }
-        self.metas.sort_by_key(|meta| meta.key);
-        for (watermark, meta) in self.watermarks.iter_mut().zip(&self.metas) {
-            *watermark = meta.key;
+        let metas = self.metas.drain(..);
+        let mut frames: Vec<_> = self.watermarks.drain(..).zip(metas).collect();
+        frames.sort_by_key(|&(key, _)| key);
+        for (key, meta) in frames {
+            self.watermarks.push(key);
+            self.metas.push(meta);
         }
-        self.is_sorted = true;
     }
 
     /// Moves the frames of a later, sorted chunk that come before the key `newest` into this one, which has to be sorted
-    /// again.
-    pub fn take_earlier(&mut self, later: &mut Self, newest: i64) {
+    /// again. False: there are none.
+    pub fn take_earlier(&mut self, later: &mut Self, newest: i64) -> bool {
         let count = later.watermarks.partition_point(|&key| key < newest);
-        for meta in later.metas.drain(..count) {
-            let bytes = &later.bytes[meta.at..meta.at + meta.caplen as usize];
-            self.metas.push(Meta {
-                at: self.bytes.len(),
-                ..meta
-            });
-            self.watermarks.push(meta.key);
-            self.bytes.extend_from_slice(bytes);
-            self.is_sorted = false;
+        let keys = later.watermarks.drain(..count);
+        for (key, meta) in keys.zip(later.metas.drain(..count)) {
+            let [at, _] = within_chunk([self.bytes.len(), 0]);
+            self.metas.push(Meta { at, ..meta });
+            self.watermarks.push(key);
+            self.bytes.extend_from_slice(meta.bytes(&later.bytes));
         }
-        later.watermarks.drain(..count);
+        count > 0
     }
 
     /// Numbers the sorted frames from `first` on; packet time had reached `reached_ns` before.
@@ -204,27 +211,30 @@ impl Part {
     }
 
     /// The frames for `worker` with their numbers and watermarks.
+    #[inline]
     pub fn frames_of(&self, worker: u16) -> impl Iterator<Item = (u64, i64, Frame<'_>)> {
-        let (metas, bytes) = (&self.chunk.metas[self.range.clone()], &self.chunk.bytes);
-        let numbered = (self.first()..).zip(metas).zip(self.watermarks());
-        let mine = numbered.enumerate().filter(move |(index, ((_, meta), _))| {
+        let (metas, bytes) = (&self.chunk.metas[self.range.clone()], &self.chunk.bytes[..]);
+        let first = self.first();
+        let placed = metas.iter().zip(self.watermarks()).enumerate();
+        let mine = placed.filter(move |&(index, (meta, _))| {
             // Another core has just written them.
             if let Some(soon) = metas.get(index + AHEAD) {
-                prefetch_bytes(&bytes[soon.at..soon.at + soon.caplen as usize]);
+                prefetch_bytes(&bytes[soon.at as usize..]);
             }
             meta.worker == worker
         });
-        mine.map(|(_, ((number, meta), &watermark))| {
+        mine.map(move |(index, (meta, &watermark))| {
             let frame = Frame {
-                bytes: &bytes[meta.at..meta.at + meta.caplen as usize],
+                bytes: meta.bytes(bytes),
                 wire_len: meta.wire_len,
                 ts_ns: meta.ts_ns,
                 interface: meta.interface,
                 link: meta.link,
                 vlan: None,
                 gso: false,
+                incoming: false,
             };
-            (number, watermark, frame)
+            (first + index as u64, watermark, frame)
         })
     }
 }

@@ -3,6 +3,9 @@
 //! Source: draft-ietf-opsawg-pcap; for versions below 2.4 and the modified form, libpcap's
 //! `sf-pcap.c` (`pcap_check_header`, `pcap_next_packet`).
 
+use std::ops::Range;
+
+use super::batch::{self, Like, Record};
 use super::buffer::Buffer;
 use super::error::{Fault, ReadErrorKind};
 use super::{BufferedFrame, FRAME_MAX_BYTES, InterfaceInfo, Order, link_type};
@@ -73,6 +76,40 @@ impl Swapped {
     }
 }
 
+/// What the header of a record says.
+struct Header {
+    header_bytes: usize,
+    caplen: u32,
+    /// At least `caplen`.
+    wire_len: u32,
+    ts_ns: i64,
+}
+
+impl Header {
+    /// Bytes of the record.
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.header_bytes + self.caplen as usize
+    }
+
+    /// Its frame within the record.
+    #[inline(always)]
+    fn bytes(&self) -> Range<usize> {
+        self.header_bytes..self.len()
+    }
+
+    /// The record whose header begins at `at`.
+    #[inline(always)]
+    fn record(&self, at: usize) -> Record {
+        Record {
+            ts_ns: self.ts_ns,
+            at: at + self.header_bytes,
+            caplen: self.caplen,
+            wire_len: self.wire_len,
+        }
+    }
+}
+
 /// Reads the records of a pcap file.
 pub(super) struct Classic {
     layout: Layout,
@@ -119,40 +156,103 @@ impl Classic {
         Ok((pcap, interface))
     }
 
-    /// The next record; `None` if the file ends between two records.
-    #[inline]
-    pub(super) fn next(&mut self, buffer: &mut Buffer) -> Result<Option<BufferedFrame>, Fault> {
+    /// Puts the next record into `found`; leaves it if the file ends between two records.
+    pub(super) fn next(
+        &mut self,
+        buffer: &mut Buffer,
+        found: &mut Option<BufferedFrame>,
+    ) -> Result<(), Fault> {
+        let order = self.layout.order;
+        if self.whole(order, buffer.ready()).is_none() && !self.fetch(buffer)? {
+            return Ok(());
+        }
+        if let Some(header) = self.whole(order, buffer.ready()) {
+            let record = header.record(buffer.take(header.len()));
+            *found = Some(BufferedFrame {
+                record,
+                interface: 0,
+                link: self.link,
+            });
+            self.records += 1;
+        }
+        Ok(())
+    }
+
+    /// Takes the records that are in the buffer and have such frames, a batch of them at most.
+    pub(super) fn batch(&mut self, buffer: &mut Buffer, like: &Like, records: &mut Vec<Record>) {
+        // A loop for each: it does not ask for every number.
+        let len = match self.layout.order {
+            Order::Little => self.index(Order::Little, buffer, like, records),
+            Order::Big => self.index(Order::Big, buffer, like, records),
+        };
+        buffer.take(len);
+        self.records += records.len() as u64;
+    }
+
+    /// Finds them; returns how many bytes they are.
+    #[inline(always)]
+    fn index(
+        &self,
+        order: Order,
+        buffer: &Buffer,
+        like: &Like,
+        records: &mut Vec<Record>,
+    ) -> usize {
+        let (start, ready) = (buffer.taken().len(), buffer.ready());
+        let mut len = 0;
+        while records.len() < batch::FRAMES_MAX
+            && len < batch::BYTES_MAX
+            && let Some(header) = self.whole(order, &ready[len..])
+            && like.has(header.ts_ns, || &ready[len..][header.bytes()])
+        {
+            records.push(header.record(start + len));
+            len += header.len();
+        }
+        len
+    }
+
+    /// The header of the record that these bytes start with, if they hold all of it and it is sound.
+    #[inline(always)]
+    fn whole(&self, order: Order, bytes: &[u8]) -> Option<Header> {
+        let header = self.header(order, bytes.first_chunk()?);
+        let sound = header.caplen as usize <= self.caplen_max && header.len() <= bytes.len();
+        sound.then_some(header)
+    }
+
+    /// Reads on until the next record is in the buffer. False: the file ends between two records.
+    #[cold]
+    fn fetch(&self, buffer: &mut Buffer) -> Result<bool, Fault> {
         let header_bytes = self.layout.record_header_bytes;
         let have = buffer.fill(header_bytes)?;
-        if have < header_bytes {
-            return match have {
-                0 => Ok(None),
-                _ => Err(cut(buffer, "a record header", have, header_bytes)),
-            };
-        }
-        let header = buffer.peek(RECORD_HEADER_BYTES);
-        let word = |at| self.layout.order.u32(header, at);
-        let (seconds, fraction) = (word(0), word(4));
-        let (caplen, wire_len) = self.lengths(word(8), word(12));
-        if caplen as usize > self.caplen_max {
+        let header = match buffer.ready().first_chunk() {
+            Some(header) if have >= header_bytes => self.header(self.layout.order, header),
+            _ if have == 0 => return Ok(false),
+            _ => return Err(cut(buffer, "a record header", have, header_bytes)),
+        };
+        let caplen = header.caplen as usize;
+        if caplen > self.caplen_max {
             return Err(self.too_large(buffer.offset(), caplen));
         }
-        let caplen = caplen as usize;
-        let have = buffer.fill(header_bytes + caplen)?;
-        if have < header_bytes + caplen {
-            return Err(cut(buffer, "a record", have - header_bytes, caplen));
+        let have = buffer.fill(header.len())?;
+        match have < header.len() {
+            true => Err(cut(buffer, "a record", have - header_bytes, caplen)),
+            false => Ok(true),
         }
-        let at = buffer.take(header_bytes + caplen) + header_bytes;
-        self.records += 1;
-        Ok(Some(BufferedFrame {
-            at,
+    }
+
+    /// The fields that all layouts have.
+    #[inline(always)]
+    fn header(&self, order: Order, bytes: &[u8; RECORD_HEADER_BYTES]) -> Header {
+        let word = |at: usize| order.u32(bytes, at);
+        let (seconds, fraction) = (word(0), word(4));
+        let (caplen, wire_len) = self.lengths(word(8), word(12));
+        Header {
+            header_bytes: self.layout.record_header_bytes,
             caplen,
             wire_len,
             // At most 2^32 seconds and 2^32 microseconds: no overflow.
             ts_ns: i64::from(seconds) * NS_PER_SECOND + i64::from(fraction) * self.layout.unit_ns,
-            interface: 0,
-            link: self.link,
-        }))
+        }
     }
 
     /// (caplen, wire length), the latter at least the former.
@@ -171,7 +271,7 @@ impl Classic {
     }
 
     #[cold]
-    fn too_large(&self, offset: u64, caplen: u32) -> Fault {
+    fn too_large(&self, offset: u64, caplen: usize) -> Fault {
         let most = self.caplen_max;
         Fault::damaged(
             offset,

@@ -7,11 +7,12 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
+use super::batch::{Batch, FRAMES_MAX, Record};
 use super::lanes::{Lanes, Mapping};
 use super::lookahead::Lookahead;
 use super::series::series_of;
 use super::{CaptureReader, ReadError, ReadErrorKind, STDIN_NAME};
-use crate::capture::frame::Frame;
+use crate::capture::frame::LinkType;
 use crate::words::shown;
 
 /// Files that are open at a time. Another one that overlaps all of them waits until one has ended.
@@ -24,8 +25,8 @@ pub const OPEN_BYTES: u64 = 576 << 10;
 /// What comes next.
 #[derive(Debug)]
 pub enum Next<'a> {
-    /// A frame, and the number of its capture among the arguments, from 1 on.
-    Frame(Frame<'a>, usize),
+    /// Frames.
+    Frames(Batch<'a>),
     /// A stream has given nothing for a while. Call again.
     Pause,
     /// All captures have ended.
@@ -56,8 +57,10 @@ struct Open {
     reader: Lookahead,
     /// `None` before its first frame.
     mapping: Option<Mapping>,
-    /// Time of its next frame.
+    /// Time of its next frame or, if that is not known, of the last one.
     head_ns: i64,
+    /// Index of the last frame's interface.
+    interface: u16,
     frames: u64,
 }
 
@@ -91,6 +94,10 @@ pub struct Files {
     current: usize,
     /// `current` has to step to its next frame.
     steps: bool,
+    /// Up to this time it has the next frame, whatever the others have.
+    alone_until_ns: i64,
+    /// The frames that are given out.
+    records: Vec<Record>,
     lanes: Lanes,
     overlap_ns: i64,
     errors: Vec<(usize, ReadError)>,
@@ -169,6 +176,8 @@ impl Files {
             open: Vec::new(),
             current: 0,
             steps: false,
+            alone_until_ns: i64::MIN,
+            records: Vec::with_capacity(FRAMES_MAX),
             lanes: Lanes::default(),
             overlap_ns,
             errors: Vec::new(),
@@ -180,43 +189,73 @@ impl Files {
         }
     }
 
-    /// The next frame. Its interface is the index of [`Files::interfaces`].
-    #[inline]
-    pub fn next_frame(&mut self) -> Next<'_> {
+    /// The next frames. Their interface is an index of [`Files::interfaces`].
+    pub fn next_batch(&mut self) -> Next<'_> {
+        self.records.clear();
+        let following = self.following();
+        if following.is_none()
+            && let Some(none) = self.choose()
+        {
+            return none;
+        }
+        let open = &mut self.open[self.current];
+        let (bytes, link) = match following {
+            Some(link) => (open.reader.reader.taken(), link),
+            None => {
+                self.steps = true;
+                let described = open.reader.reader.interfaces();
+                let frame = open.reader.frame().expect("stepped to one");
+                let mapping = open.mapping.as_mut().expect("it was chosen");
+                open.interface = mapping.index(&frame, described, &mut self.lanes);
+                self.records.push(Record::all_of(&frame));
+                (frame.bytes, frame.link)
+            }
+        };
+        open.frames += self.records.len() as u64;
+        Next::Frames(Batch {
+            bytes,
+            records: &self.records,
+            link,
+            interface: open.interface,
+            file: open.number,
+        })
+    }
+
+    /// Takes frames that follow the last one in its capture and in the buffer, before those of all others. `None`: there
+    /// are none.
+    fn following(&mut self) -> Option<LinkType> {
+        let open = self.open.get_mut(self.current).filter(|_| self.steps)?;
+        let link = open.reader.batch(self.alone_until_ns, &mut self.records);
+        open.head_ns = self.records.last()?.ts_ns;
+        link
+    }
+
+    /// Makes the capture with the earliest frame the current one. Where there is none, returns what comes instead.
+    fn choose(&mut self) -> Option<Next<'static>> {
         loop {
             if self.steps && self.step().is_none() {
-                return Next::Pause;
+                return Some(Next::Pause);
             }
             let head = self.earliest();
             if self.open_due(head.map(|(_, head_ns)| head_ns)) {
                 continue;
             }
             let Some((at, head_ns)) = head else {
-                return Next::End;
+                return Some(Next::End);
             };
-            (self.current, self.steps) = (at, true);
-            let Open {
-                number,
-                series,
-                reader,
-                mapping,
-                frames,
-                ..
-            } = &mut self.open[at];
-            *frames += 1;
-            let mapping = mapping.get_or_insert_with(|| {
-                let name = (reader.reader.name(), *series);
-                Mapping::new(self.lanes.enter(name, head_ns, self.overlap_ns))
-            });
-            let described = reader.reader.interfaces();
-            let mut frame = reader.frame().expect("stepped to one");
-            frame.interface = mapping.index(&frame, described, &mut self.lanes);
-            return Next::Frame(frame, *number);
+            self.current = at;
+            self.alone_until_ns = self.alone_until(at);
+            let open = &mut self.open[at];
+            if open.mapping.is_none() {
+                let name = (open.reader.reader.name(), open.series);
+                let lane = self.lanes.enter(name, head_ns, self.overlap_ns);
+                open.mapping = Some(Mapping::new(lane));
+            }
+            return None;
         }
     }
 
     /// Steps the current capture to its next frame, or closes it; `None` where a stream has to be waited for.
-    #[inline]
     fn step(&mut self) -> Option<()> {
         let open = &mut self.open[self.current];
         match open.reader.advance() {
@@ -230,6 +269,20 @@ impl Files {
         }
         self.steps = false;
         Some(())
+    }
+
+    /// Frames of this open capture up to this time come before those of all others, and before another one is due.
+    fn alone_until(&self, at: usize) -> i64 {
+        let Open { number, group, .. } = self.open[at];
+        let others = self.open.iter().filter(|other| other.number != number);
+        // Of equal times, the first argument is first.
+        let heads = others.map(|other| match other.number < number {
+            true => other.head_ns.saturating_sub(1),
+            false => other.head_ns,
+        });
+        let next = self.waiting.front().filter(|next| next.group == group);
+        let due = next.map(|next| next.first_ns.saturating_sub(1));
+        heads.chain(due).min().unwrap_or(i64::MAX)
     }
 
     /// Index and time of the earliest frame of the open captures; of equal ones that of the first argument.
@@ -307,6 +360,7 @@ impl Files {
             reader,
             mapping: None,
             head_ns: i64::MIN,
+            interface: 0,
             frames: 0,
         });
         (self.current, self.steps) = (self.open.len() - 1, true);

@@ -179,10 +179,9 @@ impl Mapping {
         described: &[InterfaceInfo],
         lanes: &mut Lanes,
     ) -> u16 {
-        let Some(bytes) = frame.bytes.get(SLL2_INDEX_AT..SLL2_INDEX_AT + 4) else {
+        let Some(sll2_index) = sll2_index(frame.bytes) else {
             return self.find(frame.interface, None, described, lanes);
         };
-        let sll2_index = u32::from_be_bytes(*bytes.first_chunk().expect("four bytes"));
         let key = (frame.interface, sll2_index);
         if let Some((recent, index)) = self.recent
             && recent == key
@@ -231,6 +230,12 @@ impl Mapping {
         }
         index
     }
+}
+
+/// The interface index in a Linux cooked header of version 2.
+pub(super) fn sll2_index(bytes: &[u8]) -> Option<u32> {
+    let index = bytes.get(SLL2_INDEX_AT..)?.first_chunk()?;
+    Some(u32::from_be_bytes(*index))
 }
 
 /// Bytes at both ends that two paths have in common.
@@ -310,6 +315,7 @@ mod tests {
                 link: LinkType::LinuxSll2,
                 vlan: None,
                 gso: false,
+                incoming: false,
             };
             mapping.index(&frame, &described, &mut lanes)
         };

@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 
-use super::jumps::{self, Verdict, WITNESSES};
+use super::batch::Record;
+use super::jumps::{self, JUMP_NS, Verdict, WITNESSES};
 use super::{CaptureReader, ReadError};
-use crate::capture::frame::Frame;
+use crate::capture::frame::{Frame, LinkType};
 
 /// A frame that was read before its turn.
 struct Kept {
@@ -43,9 +44,8 @@ impl Lookahead {
     /// # Errors
     ///
     /// As [`CaptureReader::next_frame`].
-    #[inline]
     pub(super) fn advance(&mut self) -> Result<Option<i64>, ReadError> {
-        if self.looks && (self.end.is_some() || !self.kept.is_empty()) {
+        if self.looks && self.is_ahead() {
             self.kept.pop_front();
             return self.current();
         }
@@ -61,6 +61,28 @@ impl Lookahead {
             _ => {}
         }
         Ok(ts_ns)
+    }
+
+    fn is_ahead(&self) -> bool {
+        self.end.is_some() || !self.kept.is_empty()
+    }
+
+    /// Takes sound frames up to this time that are in the buffer; as [`CaptureReader::batch`].
+    pub(super) fn batch(&mut self, until_ns: i64, records: &mut Vec<Record>) -> Option<LinkType> {
+        if !self.looks {
+            return self.reader.batch((i64::MIN, until_ns), records);
+        }
+        if self.is_ahead() {
+            return None;
+        }
+        // No two of these times are a jump apart.
+        let reached_ns = self.reached_ns?;
+        let first_ns = reached_ns.saturating_sub(JUMP_NS / 2);
+        let last_ns = reached_ns.saturating_add(JUMP_NS / 2).min(until_ns);
+        let link = self.reader.batch((first_ns, last_ns), records);
+        let newest_ns = records.iter().map(|record| record.ts_ns).max();
+        self.reached_ns = newest_ns.max(self.reached_ns);
+        link
     }
 
     /// The time of the first kept frame, or how the capture ends.

@@ -4,6 +4,7 @@
 //! Damage is an error with its byte offset; all frames before it are read, which is why the parser is our own. A
 //! frame borrows from the read buffer until the next call: no copy, no allocation.
 
+pub mod batch;
 mod buffer;
 pub(crate) mod chunk;
 mod classic;
@@ -30,6 +31,7 @@ use std::sync::atomic::Ordering;
 
 use crate::capture::frame::{Frame, LinkType};
 
+use batch::{Like, Record};
 use buffer::Buffer;
 use classic::Classic;
 use error::Fault;
@@ -61,10 +63,7 @@ pub struct InterfaceInfo {
 
 /// A frame in the buffer.
 struct BufferedFrame {
-    at: usize,
-    caplen: usize,
-    wire_len: u32,
-    ts_ns: i64,
+    record: Record,
     /// Index among the interfaces of this file.
     interface: usize,
     link: LinkType,
@@ -204,7 +203,6 @@ impl CaptureReader {
     /// # Errors
     ///
     /// As [`CaptureReader::next_frame`].
-    #[inline]
     pub(super) fn advance(&mut self) -> Result<Option<i64>, ReadError> {
         self.current = None;
         if self.finished {
@@ -213,23 +211,40 @@ impl CaptureReader {
         if self.format.is_none() {
             self.detect()?;
         }
+        let (buffer, found) = (&mut self.buffer, &mut self.current);
         let next = match &mut self.format {
-            Some(Format::Pcap(pcap)) => pcap.next(&mut self.buffer),
-            Some(Format::Pcapng(pcapng)) => pcapng.next(&mut self.buffer, &mut self.interfaces),
+            Some(Format::Pcap(pcap)) => pcap.next(buffer, found),
+            Some(Format::Pcapng(pcapng)) => pcapng.next(buffer, &mut self.interfaces, found),
             None => unreachable!("just detected"),
         };
-        match next {
-            Ok(Some(found)) => {
-                let ts_ns = found.ts_ns;
-                self.current = Some(found);
-                Ok(Some(ts_ns))
-            }
-            Ok(None) => {
-                self.finished = true;
-                Ok(None)
-            }
-            Err(fault) => Err(self.name_fault(fault)),
+        if let Err(fault) = next {
+            return Err(self.name_fault(fault));
         }
+        let ts_ns = self.current.as_ref().map(|found| found.record.ts_ns);
+        self.finished = ts_ns.is_none();
+        Ok(ts_ns)
+    }
+
+    /// Takes frames that follow the last one in the buffer, are of its interface, and have times from the first to the
+    /// last of these. Returns what all of them start with; `None` where that frame is not known.
+    fn batch(&mut self, times_ns: (i64, i64), records: &mut Vec<Record>) -> Option<LinkType> {
+        let before = self.frame()?;
+        let like = Like {
+            times_ns,
+            interface: self.current.as_ref()?.interface,
+            link: before.link,
+            sll2_index: lanes::sll2_index(before.bytes),
+        };
+        match self.format.as_mut()? {
+            Format::Pcap(pcap) => pcap.batch(&mut self.buffer, &like, records),
+            Format::Pcapng(pcapng) => pcapng.batch(&mut self.buffer, &like, records),
+        }
+        Some(like.link)
+    }
+
+    /// The bytes of which records give places.
+    fn taken(&self) -> &[u8] {
+        self.buffer.taken()
     }
 
     /// The frame that [`CaptureReader::advance`] stepped to. Its interface is the index in this file, at most
@@ -237,14 +252,21 @@ impl CaptureReader {
     #[inline]
     pub(super) fn frame(&self) -> Option<Frame<'_>> {
         let found = self.current.as_ref()?;
+        let Record {
+            ts_ns,
+            at,
+            caplen,
+            wire_len,
+        } = found.record;
         Some(Frame {
-            bytes: self.buffer.at(found.at, found.caplen),
-            wire_len: found.wire_len,
-            ts_ns: found.ts_ns,
+            bytes: &self.buffer.taken()[at..][..caplen as usize],
+            wire_len,
+            ts_ns,
             interface: u16::try_from(found.interface).unwrap_or(u16::MAX),
             link: found.link,
             vlan: None,
             gso: false,
+            incoming: false,
         })
     }
 

@@ -2,10 +2,16 @@
 //!
 //! Source: draft-ietf-opsawg-pcapng; the obsolete Packet Block from its appendix A.
 
+mod interface;
+
+use super::batch::{self, Like, Record};
 use super::buffer::{BUFFER_MAX_BYTES, Buffer};
 use super::error::Fault;
-use super::{BufferedFrame, FRAME_MAX_BYTES, INTERFACES_MAX, InterfaceInfo, Order, link_type};
-use crate::capture::frame::LinkType;
+use super::{BufferedFrame, FRAME_MAX_BYTES, INTERFACES_MAX, InterfaceInfo, Order};
+use interface::Interface;
+pub(super) use interface::TIME_MAX_NS;
+#[cfg(test)]
+pub(super) use interface::{InterfaceClock, TIME_MIN_NS};
 
 /// The type of a Section Header Block, the same in both byte orders.
 pub(super) const MAGIC: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
@@ -24,62 +30,24 @@ const TAIL_BYTES: usize = 4;
 /// The fixed fields of an Enhanced or obsolete Packet Block.
 const PACKET_FIELDS_BYTES: usize = 20;
 
-const OPTION_END: u16 = 0;
-const OPTION_IF_NAME: u16 = 2;
-const OPTION_IF_TSRESOL: u16 = 9;
-const OPTION_IF_TSOFFSET: u16 = 14;
-
-const NAME_MAX_BYTES: usize = 255;
-const NS_PER_SECOND: i128 = 1_000_000_000;
-
-/// Resolution and offset of an interface's time stamps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct InterfaceClock {
-    /// `if_tsresol`: a second has 10^n ticks, or 2^n with the high bit.
-    pub(super) resolution: u8,
-    /// Seconds to add.
-    pub(super) offset_s: i64,
-}
-
-impl InterfaceClock {
-    /// Nanoseconds since the epoch, rounded down, clamped to [`TIME_MAX_NS`].
-    #[inline]
-    pub(super) fn ns(self, ticks: u64) -> i64 {
-        let ticks = i128::from(ticks);
-        let exponent = u32::from(self.resolution & 0x7f);
-        let ns = if self.resolution & 0x80 != 0 {
-            (ticks * NS_PER_SECOND) >> exponent
-        } else {
-            match exponent {
-                0..=9 => ticks * 10_i128.pow(9 - exponent),
-                // 2^64 ticks of 10^-29 s are less than a nanosecond.
-                10..29 => ticks / 10_i128.pow(exponent - 9),
-                _ => 0,
-            }
-        };
-        let ns = ns + i128::from(self.offset_s) * NS_PER_SECOND;
-        let ns = ns.clamp(TIME_MIN_NS.into(), TIME_MAX_NS.into());
-        i64::try_from(ns).expect("clamped to i64")
-    }
-}
-
-/// Times are clamped to the years 1709 to 2230: windows and deadlines fit 64 bits.
-pub(super) const TIME_MAX_NS: i64 = i64::MAX - 1_000_000_000_000_000_000;
-pub(super) const TIME_MIN_NS: i64 = -TIME_MAX_NS;
-
-#[derive(Clone, Copy, Debug)]
-struct Interface {
-    link: LinkType,
-    clock: InterfaceClock,
-    /// 0 where there is no limit.
-    snaplen: u32,
-}
-
 /// The type and the total length of a block.
 #[derive(Clone, Copy, Debug)]
 struct Head {
     kind: u32,
     len: usize,
+}
+
+impl Head {
+    /// The least length of a block of this type.
+    #[inline(always)]
+    fn least(self) -> usize {
+        HEAD_BYTES + TAIL_BYTES + fields_bytes(self.kind)
+    }
+
+    #[inline(always)]
+    fn is_sound(self) -> bool {
+        self.len >= self.least() && self.len.is_multiple_of(4)
+    }
 }
 
 /// A block that is being skipped.
@@ -139,19 +107,19 @@ impl Ng {
         &mut self,
         buffer: &mut Buffer,
         interfaces: &mut Vec<InterfaceInfo>,
-    ) -> Result<Option<BufferedFrame>, Fault> {
+        found: &mut Option<BufferedFrame>,
+    ) -> Result<(), Fault> {
         if let Some(skipping) = self.skipping {
             self.skip(buffer, skipping)?;
             self.blocks += 1;
         }
         while let Some(head) = self.head(buffer)? {
-            let found = match head.kind {
+            match head.kind {
                 ENHANCED_PACKET | OBSOLETE_PACKET | SIMPLE_PACKET => {
-                    Some(self.packet(buffer, head)?)
+                    *found = Some(self.packet(buffer, head)?);
                 }
                 SECTION_HEADER | INTERFACE_DESCRIPTION => {
                     self.describe(buffer, head, interfaces)?;
-                    None
                 }
                 _ => {
                     let (offset, skipped) = (buffer.offset(), 0);
@@ -161,15 +129,14 @@ impl Ng {
                         skipped,
                     };
                     self.skip(buffer, skipping)?;
-                    None
                 }
-            };
+            }
             self.blocks += 1;
             if found.is_some() {
-                return Ok(found);
+                break;
             }
         }
-        Ok(None)
+        Ok(())
     }
 
     /// Reads type and length of the next block, and for a new section its byte order.
@@ -189,16 +156,17 @@ impl Ng {
         let head = buffer.peek(HEAD_BYTES);
         let kind = self.order.u32(head, 0);
         let len = self.order.u32(head, 4);
-        let least = HEAD_BYTES + TAIL_BYTES + fields_bytes(kind);
         let len = len as usize;
-        if len < least || !len.is_multiple_of(4) {
+        let head = Head { kind, len };
+        if !head.is_sound() {
+            let least = head.least();
             let what = format!(
                 "the block (type {kind:#x}) claims {len} bytes: \
                  must be at least {least} and a multiple of 4"
             );
             return Err(Fault::damaged(offset, what));
         }
-        Ok(Some(Head { kind, len }))
+        Ok(Some(head))
     }
 
     /// Makes a whole block available and checks its end.
@@ -266,7 +234,8 @@ impl Ng {
                 let what = format!("more than {INTERFACES_MAX} interfaces in one section");
                 return Err(Fault::damaged(offset, what));
             }
-            let (interface, mut info) = interface(self.order, &block[..head.len - TAIL_BYTES]);
+            let (interface, mut info) =
+                interface::interface(self.order, &block[..head.len - TAIL_BYTES]);
             info.position = self.section.len();
             self.section.push(interface);
             self.interfaces += 1;
@@ -279,12 +248,59 @@ impl Ng {
     }
 
     /// Reads a block that holds a frame.
-    #[inline]
     fn packet(&mut self, buffer: &mut Buffer, head: Head) -> Result<BufferedFrame, Fault> {
         self.whole(buffer, head)?;
-        let offset = buffer.offset();
-        let packet = self.fields(buffer.peek(head.len), head);
-        let Some(&interface) = self.section.get(packet.interface as usize) else {
+        let mut found = self.frame(buffer.peek(head.len), head, buffer.offset())?;
+        self.ts_ns_last = found.record.ts_ns;
+        found.record.at += buffer.take(head.len);
+        Ok(found)
+    }
+
+    /// Takes the frames of Enhanced Packet Blocks that are in the buffer and such frames, a batch of them at most.
+    pub(super) fn batch(&mut self, buffer: &mut Buffer, like: &Like, records: &mut Vec<Record>) {
+        let (start, ready) = (buffer.taken().len(), buffer.ready());
+        let mut len = 0;
+        while records.len() < batch::FRAMES_MAX
+            && len < batch::BYTES_MAX
+            && let Some((mut record, block_len)) = self.enhanced(&ready[len..], like)
+        {
+            record.at += start + len;
+            records.push(record);
+            len += block_len;
+        }
+        buffer.take(len);
+        self.blocks += records.len() as u64;
+        if let Some(last) = records.last() {
+            self.ts_ns_last = last.ts_ns;
+        }
+    }
+
+    /// The frame of the block that these bytes start with, and how long that is; if all of it is here, and it is sound.
+    #[inline(always)]
+    fn enhanced(&self, bytes: &[u8], like: &Like) -> Option<(Record, usize)> {
+        let first: &[u8; HEAD_BYTES] = bytes.first_chunk()?;
+        let head = Head {
+            kind: self.order.u32(first, 0),
+            len: self.order.u32(first, 4) as usize,
+        };
+        let block = bytes.get(..head.len)?;
+        if head.kind != ENHANCED_PACKET || !head.is_sound() {
+            return None;
+        }
+        let tail = self.order.u32(block, head.len - TAIL_BYTES) as usize;
+        let BufferedFrame {
+            record, interface, ..
+        } = self.frame(block, head, 0).ok()?;
+        let bytes = || &block[record.at..][..record.caplen as usize];
+        let is_like = tail == head.len && interface == like.interface;
+        (is_like && like.has(record.ts_ns, bytes)).then_some((record, head.len))
+    }
+
+    /// The frame in a whole block at this offset. Its place is that in the block.
+    #[inline(always)]
+    fn frame(&self, block: &[u8], head: Head, offset: u64) -> Result<BufferedFrame, Fault> {
+        let packet = self.fields(block, head);
+        let Some(interface) = self.section.get(packet.interface as usize) else {
             return Err(self.no_interface(offset, packet.interface));
         };
         let room = head.len - TAIL_BYTES - packet.data_at;
@@ -295,15 +311,15 @@ impl Ng {
         if caplen > room.min(FRAME_MAX_BYTES) {
             return Err(too_large(offset, caplen, room));
         }
-        if let Some(ticks) = packet.ticks {
-            self.ts_ns_last = interface.clock.ns(ticks);
-        }
-        let at = buffer.take(head.len) + packet.data_at;
-        Ok(BufferedFrame {
-            at,
-            caplen,
+        let ticks = packet.ticks.map(|ticks| interface.clock.ns(ticks));
+        let record = Record {
+            ts_ns: ticks.unwrap_or(self.ts_ns_last),
+            at: packet.data_at,
+            caplen: u32::try_from(caplen).expect("at most FRAME_MAX_BYTES"),
             wire_len: packet.wire_len.max(packet.caplen),
-            ts_ns: self.ts_ns_last,
+        };
+        Ok(BufferedFrame {
+            record,
             interface: self.section_first + packet.interface as usize,
             link: interface.link,
         })
@@ -348,7 +364,7 @@ impl Ng {
 fn fields_bytes(kind: u32) -> usize {
     match kind {
         SECTION_HEADER => 16,
-        INTERFACE_DESCRIPTION => 8,
+        INTERFACE_DESCRIPTION => interface::FIELDS_BYTES,
         SIMPLE_PACKET => 4,
         ENHANCED_PACKET | OBSOLETE_PACKET => PACKET_FIELDS_BYTES,
         _ => 0,
@@ -398,60 +414,4 @@ fn too_large(offset: u64, caplen: usize, room: usize) -> Fault {
         format!("a frame of {caplen} bytes, at most {FRAME_MAX_BYTES} are read")
     };
     Fault::damaged(offset, what)
-}
-
-/// Reads an Interface Description Block, given without its tail.
-///
-/// An option that exceeds the block ends the options: frames can be read without it. Of equal options the first counts.
-fn interface(order: Order, block: &[u8]) -> (Interface, InterfaceInfo) {
-    let link = link_type(u32::from(order.u16(block, HEAD_BYTES)));
-    let snaplen = order.u32(block, HEAD_BYTES + 4);
-    let (mut name, mut resolution, mut offset_s) = (None, None, None);
-    let mut rest = &block[HEAD_BYTES + fields_bytes(INTERFACE_DESCRIPTION)..];
-    while rest.len() >= 4 {
-        let (code, len) = (order.u16(rest, 0), usize::from(order.u16(rest, 2)));
-        let Some(value) = rest[4..].get(..len) else {
-            break;
-        };
-        match (code, value) {
-            (OPTION_END, _) => break,
-            (OPTION_IF_NAME, [_, ..]) => {
-                name.get_or_insert_with(|| text(value));
-            }
-            (OPTION_IF_TSRESOL, [byte, ..]) => {
-                resolution.get_or_insert(*byte);
-            }
-            (OPTION_IF_TSOFFSET, &[a, b, c, d, e, f, g, h]) => {
-                let bytes = [a, b, c, d, e, f, g, h];
-                offset_s.get_or_insert(match order {
-                    Order::Little => i64::from_le_bytes(bytes),
-                    Order::Big => i64::from_be_bytes(bytes),
-                });
-            }
-            _ => {}
-        }
-        rest = rest.get(4 + len.next_multiple_of(4)..).unwrap_or(&[]);
-    }
-    let clock = InterfaceClock {
-        resolution: resolution.unwrap_or(6),
-        offset_s: offset_s.unwrap_or(0),
-    };
-    let interface = Interface {
-        link,
-        clock,
-        snaplen,
-    };
-    let info = InterfaceInfo {
-        name,
-        link,
-        position: 0,
-    };
-    (interface, info)
-}
-
-/// A string option: UTF-8 that may end in zeros, cut to [`NAME_MAX_BYTES`].
-fn text(value: &[u8]) -> String {
-    let value = &value[..value.len().min(NAME_MAX_BYTES)];
-    let text = String::from_utf8_lossy(value);
-    text.trim_end_matches('\0').to_owned()
 }

@@ -31,6 +31,8 @@ pub struct Order {
     newest_ns: i64,
     /// Bytes of all frames so far.
     bytes: u64,
+    /// Bytes at which the next block begins.
+    next_block: u64,
     /// The newest key before the first frame of each of the last blocks.
     marks: [i64; BLOCKS],
     counts: OrderCounts,
@@ -43,25 +45,42 @@ impl Order {
             window_ns,
             newest_ns: i64::MIN,
             bytes: 0,
+            next_block: BLOCK_BYTES,
             marks: [i64::MIN; BLOCKS],
             counts: OrderCounts::default(),
         }
     }
 
     /// The key of the next frame, of which `bytes` are kept.
-    #[inline]
     pub fn key(&mut self, ts_ns: i64, bytes: usize) -> i64 {
         let key = match ts_ns >= self.newest_ns {
             true => ts_ns,
             false => self.earlier_key(ts_ns),
         };
-        self.newest_ns = self.newest_ns.max(key);
-        let block = self.bytes / BLOCK_BYTES;
-        self.bytes += FRAME_BYTES_MIN.max(bytes as u64);
-        if self.bytes / BLOCK_BYTES != block {
-            self.mark(block);
-        }
+        self.keep(key.max(self.newest_ns), bytes);
         key
+    }
+
+    /// Takes a frame that comes behind all others, by at most `most_ns`: its time stamp is its key. False, and nothing
+    /// is done, for any other.
+    #[inline(always)]
+    pub fn follow(&mut self, ts_ns: i64, bytes: usize, most_ns: i64) -> bool {
+        // One comparison for both ends. The first frame fails it: no stamp is so near to the lowest number there is.
+        let by_ns = ts_ns.wrapping_sub(self.newest_ns).cast_unsigned();
+        let follows = by_ns <= most_ns.unsigned_abs();
+        if follows {
+            self.keep(ts_ns, bytes);
+        }
+        follows
+    }
+
+    #[inline(always)]
+    fn keep(&mut self, newest_ns: i64, bytes: usize) {
+        self.newest_ns = newest_ns;
+        self.bytes += FRAME_BYTES_MIN.max(bytes as u64);
+        if self.bytes >= self.next_block {
+            self.mark();
+        }
     }
 
     #[cold]
@@ -76,12 +95,13 @@ impl Order {
     }
 
     #[cold]
-    fn mark(&mut self, last: u64) {
-        let blocks = (self.bytes / BLOCK_BYTES - last).min(BLOCKS as u64);
-        let first = self.bytes / BLOCK_BYTES + 1 - blocks;
-        for block in first..first + blocks {
+    fn mark(&mut self) {
+        let end = self.bytes / BLOCK_BYTES + 1;
+        let new = end - self.next_block / BLOCK_BYTES;
+        for block in end - new.min(BLOCKS as u64)..end {
             self.marks[place(block)] = self.newest_ns;
         }
+        self.next_block = end * BLOCK_BYTES;
     }
 
     /// The newest key so far.
@@ -164,6 +184,25 @@ mod tests {
     }
 
     proptest! {
+        /// The short way is the long one.
+        #[test]
+        fn a_frame_that_follows_gets_the_key_that_it_gets_anyway(
+            window in 0..40_i64,
+            frames in prop::collection::vec((0..60_i64, 0..100_000_usize), 0..300),
+        ) {
+            let mut plain = Order::new(window);
+            let mut short = Order::new(window);
+            for &(ts, bytes) in &frames {
+                let newest = plain.newest_ns();
+                let key = plain.key(ts, bytes);
+                let follows = short.follow(ts, bytes, 30);
+                prop_assert_eq!(follows, newest.is_some_and(|newest| (newest..=newest + 30).contains(&ts)));
+                let found = if follows { ts } else { short.key(ts, bytes) };
+                prop_assert_eq!((found, short.settled_ns()), (key, plain.settled_ns()));
+            }
+            prop_assert_eq!(short.counts(), plain.counts());
+        }
+
         /// What is settled stays so, and frames keep inside their window.
         #[test]
         fn nothing_is_put_before_what_is_settled(

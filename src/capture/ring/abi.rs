@@ -14,6 +14,10 @@ pub const TP_STATUS_USER: u32 = 1;
 pub const TP_STATUS_LOSING: u32 = 4;
 /// `block_status`: the block was handed over by the timer, not because it was full.
 pub const TP_STATUS_BLK_TMO: u32 = 0x20;
+/// `tp_status`: the checksum of the transport header is still to be computed.
+pub const TP_STATUS_CSUMNOTREADY: u32 = 8;
+/// `tp_status`: the kernel or the NIC found that checksum right.
+pub const TP_STATUS_CSUM_VALID: u32 = 0x80;
 /// `tp_status`: `tp_vlan_tci` holds a tag; its value may be 0.
 pub const TP_STATUS_VLAN_VALID: u32 = 0x10;
 /// `tp_status`: `tp_vlan_tpid` is filled in.
@@ -79,6 +83,8 @@ pub(crate) struct FrameHdr {
 
 /// Bytes of a block before its first record, without a private area.
 pub const BLOCK_HEADER_LEN: usize = size_of::<BlockDesc>();
+/// `sll_pkttype` of a frame that this host has sent.
+pub const PACKET_OUTGOING: u8 = libc::PACKET_OUTGOING;
 /// Bytes of a record's headers, `FrameHdr` and `sockaddr_ll`: `TPACKET3_HDRLEN`.
 pub const RECORD_HEADER_LEN: usize = size_of::<FrameHdr>() + size_of::<libc::sockaddr_ll>();
 

@@ -19,6 +19,8 @@ pub struct Origin {
     pub interface: u16,
     /// What the stored bytes start with.
     pub link: LinkType,
+    /// Loopback: what comes in was sent by this host.
+    pub loopback: bool,
 }
 
 /// A block on loan from the kernel. Dropping it returns the block.
@@ -128,11 +130,18 @@ impl<'ring> Block<'ring> {
 
     #[inline]
     pub(super) fn bytes(&self, at: usize, len: usize) -> &[u8] {
+        let bytes = self.get(at, len);
+        bytes.unwrap_or_else(|| panic!("{at}+{len} leaves a block of {}", self.len))
+    }
+
+    /// `None` outside the block.
+    #[inline]
+    pub(super) fn get(&self, at: usize, len: usize) -> Option<&[u8]> {
         let inside = at.checked_add(len).is_some_and(|end| end <= self.len);
-        assert!(inside, "{at}+{len} leaves a block of {}", self.len);
-        // SAFETY: inside the block by the assertion. The slice borrows `self`, so it ends before `drop`
-        // lets the kernel write here again.
-        unsafe { std::slice::from_raw_parts(self.base.as_ptr().wrapping_add(at), len) }
+        // SAFETY: inside the block. The slice borrows `self`, so it ends before `drop` lets the kernel write here again.
+        inside.then(|| unsafe {
+            std::slice::from_raw_parts(self.base.as_ptr().wrapping_add(at), len)
+        })
     }
 
     #[inline]

@@ -32,6 +32,8 @@ pub struct Arrival<'a> {
     pub vlan: Option<VlanTag>,
     /// Several segments in one.
     pub gso: bool,
+    /// This host has sent it.
+    pub outgoing: bool,
 }
 
 /// What the kernel counts for a socket, not cleared by reading.
@@ -217,6 +219,9 @@ impl Kernel {
             at + offset_of!(FrameHdr, tp_vlan_tpid),
             &tag.tpid.to_ne_bytes(),
         );
+        let packet_type = at + size_of::<FrameHdr>() + offset_of!(libc::sockaddr_ll, sll_pkttype);
+        let direction = [libc::PACKET_HOST, libc::PACKET_OUTGOING];
+        self.write(packet_type, &[direction[usize::from(arrival.outgoing)]]);
         self.write(at + MAC, &arrival.bytes[..caplen]);
         *filling = Filling {
             end: at + record,

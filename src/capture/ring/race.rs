@@ -26,6 +26,7 @@ const GEOMETRY: RingGeometry = RingGeometry {
 const ORIGIN: Origin = Origin {
     interface: 0,
     link: LinkType::Ethernet,
+    loopback: false,
 };
 /// Two or three to a block: some 5,000 hand-overs.
 const FRAMES: u32 = 20_000;

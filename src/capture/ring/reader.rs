@@ -1,17 +1,20 @@
 //! The frames of a ring, one after the other, so that a worker can merge several rings by time.
 
 use super::abi::{
-    ETH_P_8021Q, FrameHdr, RECORD_HEADER_LEN, TP_STATUS_GSO_TCP, TP_STATUS_VLAN_TPID_VALID,
-    TP_STATUS_VLAN_VALID,
+    ETH_P_8021Q, FrameHdr, PACKET_OUTGOING, RECORD_HEADER_LEN, TP_STATUS_CSUM_VALID,
+    TP_STATUS_CSUMNOTREADY, TP_STATUS_GSO_TCP, TP_STATUS_VLAN_TPID_VALID, TP_STATUS_VLAN_VALID,
 };
 use super::block::{Block, Origin, nanoseconds};
 use super::{Ring, RingGeometry, Waiting};
-use crate::capture::frame::{Frame, VlanTag};
+use crate::capture::frame::{ChecksumState, Frame, VlanTag};
+use crate::snapshot::misfit;
 use crate::sys::prefetch::prefetch;
+use std::io;
 use std::mem::offset_of;
 
 /// What a [`Reader`] has counted: plain counters with one writer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct ReaderCounts {
     /// Blocks taken from the kernel.
     pub blocks: u64,
@@ -25,6 +28,20 @@ pub struct ReaderCounts {
     pub frames_read: u64,
     /// Frames in blocks that went back unread.
     pub frames_unread: u64,
+}
+
+/// How far a [`Reader`] has read, for another process that maps the same ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
+pub struct RingPlace {
+    /// The next block: the open one, if there is one.
+    block: u32,
+    /// The kernel's number of the block before it.
+    seq_num: Option<u64>,
+    /// Frames of the open block that are passed; `None`: none is open.
+    passed: Option<u32>,
+    last_ts_ns: Option<i64>,
+    counts: ReaderCounts,
 }
 
 /// A ring with its open block and a place in it, so that a worker can merge several by time.
@@ -49,17 +66,23 @@ pub(super) struct Walk<'ring> {
     block: Block<'ring>,
     /// Offset of the frame at the head.
     at: usize,
+    /// Offset of the frame behind it; behind the last one the same.
+    next: usize,
     frames_left: u32,
 }
 
 impl<'ring> Walk<'ring> {
     /// At the block's first frame.
     pub fn new(block: Block<'ring>) -> Self {
-        Self {
-            at: block.offset_to_first_pkt(),
+        let at = block.offset_to_first_pkt();
+        let mut walk = Self {
+            at,
+            next: at,
             frames_left: block.num_pkts(),
             block,
-        }
+        };
+        walk.look_ahead();
+        walk
     }
 
     /// The frame at the head; `None` after the last one.
@@ -69,7 +92,11 @@ impl<'ring> Walk<'ring> {
         let mac = self.at + usize::from(header.u16_at(offset_of!(FrameHdr, tp_mac)));
         let caplen = header.u32_at(offset_of!(FrameHdr, tp_snaplen)) as usize;
         let status = header.u32_at(offset_of!(FrameHdr, tp_status));
-        let Origin { interface, link } = self.block.origin();
+        let Origin {
+            interface,
+            link,
+            loopback,
+        } = self.block.origin();
         Some(Frame {
             bytes: self.block.bytes(mac, caplen),
             wire_len: header.u32_at(offset_of!(FrameHdr, tp_len)),
@@ -78,6 +105,7 @@ impl<'ring> Walk<'ring> {
             link,
             vlan: header.vlan(status),
             gso: status & TP_STATUS_GSO_TCP != 0,
+            incoming: header.packet_type() != PACKET_OUTGOING && !loopback,
         })
     }
 
@@ -86,19 +114,32 @@ impl<'ring> Walk<'ring> {
         Some(self.header()?.ts_ns())
     }
 
+    fn checksum(&self) -> Option<ChecksumState> {
+        let status = self.header()?.u32_at(offset_of!(FrameHdr, tp_status));
+        Some(if status & TP_STATUS_CSUMNOTREADY != 0 {
+            ChecksumState::Pending
+        } else if status & TP_STATUS_CSUM_VALID != 0 {
+            ChecksumState::Proven
+        } else {
+            ChecksumState::Unknown
+        })
+    }
+
     /// Passes the frame at the head.
     #[inline]
     pub fn advance(&mut self) {
-        self.at = self.next();
+        self.at = self.next;
         self.frames_left = self.frames_left.saturating_sub(1);
+        self.look_ahead();
     }
 
-    /// Offset of the frame behind the head. Behind the last frame it stays where it is.
+    /// Finds the frame behind the head, and prefetches its record and the line behind that, where its own headers lie.
     #[inline]
-    fn next(&self) -> usize {
+    fn look_ahead(&mut self) {
+        const LINE: usize = 64;
         // The last frame's offset is 0 (prb_close_block): `num_pkts` ends the walk, not the offset.
         let Some(header) = self.header().filter(|_| self.frames_left > 1) else {
-            return self.at;
+            return;
         };
         let step = header.u32_at(offset_of!(FrameHdr, tp_next_offset)) as usize;
         assert!(
@@ -108,18 +149,10 @@ impl<'ring> Walk<'ring> {
             self.at,
             self.block.blk_len()
         );
-        self.at + step
-    }
-
-    /// Prefetches the header behind the frame at the head, and the line behind that, where a frame's own headers lie.
-    #[inline]
-    fn prefetch_next(&self) {
-        const LINE: usize = 64;
-        let next = self.next();
-        for at in [next, next + LINE] {
-            if at < self.block.blk_len() as usize {
-                prefetch(&self.block.bytes(at, 1)[0]);
-            }
+        self.next = self.at + step;
+        if let Some(lines) = self.block.get(self.next, LINE + 1) {
+            prefetch(&lines[0]);
+            prefetch(&lines[LINE]);
         }
     }
 
@@ -165,6 +198,11 @@ impl Header<'_> {
     }
 
     #[inline]
+    fn packet_type(&self) -> u8 {
+        self.0[size_of::<FrameHdr>() + offset_of!(libc::sockaddr_ll, sll_pkttype)]
+    }
+
+    #[inline]
     fn ts_ns(&self) -> i64 {
         let seconds = self.u32_at(offset_of!(FrameHdr, tp_sec));
         nanoseconds(seconds, self.u32_at(offset_of!(FrameHdr, tp_nsec)))
@@ -195,6 +233,60 @@ impl Reader {
             last_ts_ns: None,
             counts: ReaderCounts::default(),
         }
+    }
+
+    /// How far it has read.
+    pub fn place(&self) -> RingPlace {
+        let blocks = self.ring.geometry().block_nr;
+        let (next, newest) = (self.ring.position, self.ring.seq_num);
+        let (block, seq_num) = match &self.open {
+            Some(_) => (
+                (next + blocks - 1) % blocks,
+                newest.and_then(|newest| newest.checked_sub(1)),
+            ),
+            None => (next, newest),
+        };
+        RingPlace {
+            block,
+            seq_num,
+            passed: self.open.as_ref().map(Walk::passed),
+            last_ts_ns: self.last_ts_ns,
+            counts: self.counts,
+        }
+    }
+
+    /// The interface of its frames: its index in the run.
+    pub fn interface(&self) -> u16 {
+        self.ring.origin.interface
+    }
+
+    /// Reads on from the place of another process's reader of the same ring.
+    ///
+    /// # Errors
+    ///
+    /// There is no such place in this ring.
+    pub fn resume(mut ring: Ring, place: RingPlace) -> io::Result<Self> {
+        if place.block >= ring.geometry().block_nr {
+            return Err(misfit("a block behind the end of its ring"));
+        }
+        ring.position = place.block;
+        // The number of the first block is not known: any is taken.
+        ring.seq_num = place.seq_num.filter(|number| *number > 0);
+        let mut reader = Self::new(ring);
+        if let Some(passed) = place.passed {
+            if !reader.refill() || reader.frames_left() <= passed {
+                return Err(misfit("the open block of a ring is gone"));
+            }
+            (0..passed).for_each(|_| reader.advance());
+        }
+        (reader.last_ts_ns, reader.counts) = (place.last_ts_ns, place.counts);
+        Ok(reader)
+    }
+
+    /// Leaves the ring to another process that goes on at its [`Reader::place`]: the open block does not go back to the
+    /// kernel.
+    pub fn leave(&mut self) {
+        std::mem::forget(self.open.take());
     }
 
     /// Opens the next block that holds a frame, if none is open. True if a frame can be read.
@@ -231,6 +323,12 @@ impl Reader {
         self.open.as_ref()?.ts_ns()
     }
 
+    /// What the kernel knows of the checksum of the frame at the head.
+    pub fn checksum(&self) -> ChecksumState {
+        let known = self.open.as_ref().and_then(Walk::checksum);
+        known.unwrap_or(ChecksumState::Unknown)
+    }
+
     /// The open block, to look at its header.
     #[cfg(test)]
     pub(super) fn block(&self) -> Option<&Block<'_>> {
@@ -246,14 +344,6 @@ impl Reader {
         open.advance();
         if open.frames_left == 0 {
             self.close();
-        }
-    }
-
-    /// Prefetches what lies behind the frame at the head.
-    #[inline]
-    pub fn prefetch_next(&self) {
-        if let Some(open) = &self.open {
-            open.prefetch_next();
         }
     }
 

@@ -7,10 +7,9 @@ use super::memory::Memory;
 use super::reader::{Reader, Walk};
 use super::{Ring, RingGeometry, Waiting};
 use crate::capture::frame::{LinkType, VlanTag};
-use std::panic::{set_hook, take_hook};
+use crate::sys::panic_of::panic_of;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Once};
-use std::thread;
 
 const GEOMETRY: RingGeometry = RingGeometry {
     block_size: 4096,
@@ -20,6 +19,7 @@ const GEOMETRY: RingGeometry = RingGeometry {
 const ORIGIN: Origin = Origin {
     interface: 3,
     link: LinkType::Ethernet,
+    loopback: false,
 };
 
 fn ring() -> (Kernel, Ring) {
@@ -47,6 +47,7 @@ fn a_frame_comes_out_as_it_went_in() {
         ts_ns: 1_700_000_000_123_456_789,
         vlan: tag,
         gso: true,
+        outgoing: true,
     };
     assert!(kernel.push(&sent) && kernel.retire());
     let block = ring.next_block().expect("a block was handed over");
@@ -58,7 +59,7 @@ fn a_frame_comes_out_as_it_went_in() {
     assert_eq!(frame.bytes, &[7; 100]);
     assert_eq!((frame.wire_len, frame.ts_ns), (1500, sent.ts_ns));
     assert_eq!((frame.interface, frame.link), (3, LinkType::Ethernet));
-    assert_eq!((frame.vlan, frame.gso), (tag, true));
+    assert_eq!((frame.vlan, frame.gso, frame.incoming), (tag, true, false));
     assert_eq!(walk.each(|_| {}), 1);
 }
 
@@ -215,23 +216,6 @@ fn a_frame_too_big_for_an_empty_block_leaves_the_block_empty_and_is_cut() {
     let walk = Walk::new(block);
     let frame = walk.frame().expect("one frame");
     assert_eq!((frame.bytes.len(), frame.wire_len), (3966, 9000));
-}
-
-/// What a panic says that a test is after. A green log shows no panic: this thread's are not printed.
-fn panic_of(test: impl FnOnce() + Send + 'static) -> String {
-    const EXPECTED: &str = "expected to panic";
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| {
-        let print = take_hook();
-        set_hook(Box::new(move |panic| {
-            if thread::current().name() != Some(EXPECTED) {
-                print(panic);
-            }
-        }));
-    });
-    let thread = thread::Builder::new().name(EXPECTED.to_owned()).spawn(test);
-    let panic = thread.expect("a thread").join().expect_err("a panic");
-    *panic.downcast::<String>().expect("words")
 }
 
 /// Walks a block of 336 bytes with two frames, of which the first names this offset of the next.

@@ -18,6 +18,7 @@ use crate::decode::Headers;
 use crate::decode::key::Key;
 use crate::decode::packet::tcp_flags::{CWR, ECE, FIN, PSH, RST, SYN, URG};
 use crate::decode::vlan;
+use crate::snapshot::snapshot;
 use crate::time::durations::{HORIZON_NS, UNANSWERED_NS};
 use crate::time::recent::PushedOut;
 use tally::{Requester, Tallies, Tally};
@@ -62,6 +63,7 @@ use bits::*;
 
 /// An attempt.
 #[derive(Clone, Copy, Debug, Default)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 #[repr(C)]
 pub(crate) struct AttemptEntry {
     src: u128,
@@ -73,8 +75,8 @@ pub(crate) struct AttemptEntry {
     /// Once answered: the server's initial sequence number. Before: how far the SYN's stamp lay behind the
     /// watermark, in nanoseconds.
     pub(super) word: u32,
-    src_port: u16,
-    dst_port: u16,
+    /// See [`Key`].
+    ports: u32,
     /// See [`bits`].
     pub flags: u16,
     /// First interface.
@@ -131,46 +133,43 @@ impl AttemptEntry {
         let mut key = Key::between(self.has(V6), (self.src, self.dst), TCP)
             .with_joined(self.has(JOINED))
             .with_tags(vlan::key_of(self.vlan));
-        (key.src_port, key.dst_port) = (self.src_port, self.dst_port);
+        key.ports = self.ports;
         key
     }
 
     /// Who of this attempt sends packets of `key`.
     pub fn sender(&self, key: &Key) -> Option<Sender> {
-        let own = self.key();
-        if own == *key {
-            Some(Sender::Orig)
-        } else if own == key.reversed() {
-            Some(Sender::Resp)
+        // The commonest difference first.
+        let sender = if (self.ports, self.src, self.dst) == (key.ports, key.src, key.dst) {
+            Sender::Orig
+        } else if (self.ports.rotate_left(16), self.dst, self.src) == (key.ports, key.src, key.dst)
+        {
+            Sender::Resp
         } else {
-            None
-        }
+            return None;
+        };
+        let kind = u32::from(self.flags & (V6 | JOINED));
+        (key.is_segment_of(kind) && key.tags() == vlan::key_of(self.vlan)).then_some(sender)
     }
 
-    /// The entry of a SYN, and whether it tells all that a record needs: otherwise it takes a tally.
+    /// The entry of a SYN, which takes a tally unless it is [`is_plain`].
     #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "the lower bits are meant")]
-    fn of(syn: &Headers, watermark_ns: i64) -> (Self, bool) {
+    fn of(syn: &Headers, watermark_ns: i64) -> Self {
         let key = &syn.key;
         let odd = syn.flags & (FIN | RST) != 0;
-        let lag = u32::try_from(watermark_ns.wrapping_sub(syn.ts_ns)).ok();
-        let (vlan, others) = vlan_and_flags(syn);
-        let entry = Self {
+        Self {
             src: key.src,
             dst: key.dst,
             first_ns: watermark_ns,
             isn: syn.seq,
-            word: lag.unwrap_or(0),
-            src_port: key.src_port,
-            dst_port: key.dst_port,
+            word: lag(syn, watermark_ns).unwrap_or(0),
+            ports: key.ports,
             flags: (key.kind() as u16) & (V6 | JOINED) | if odd { ODD } else { 0 },
             interface: syn.interface,
-            vlan,
+            vlan: vlan_and_extra_flags(syn),
             rest: syn.wire_len,
-        };
-        let is_plain =
-            lag.is_some() && others == 0 && syn.payload_len == 0 && !syn.gso && !syn.first_fragment;
-        (entry, is_plain)
+        }
     }
 
     /// VLAN identifiers and their number.
@@ -206,6 +205,13 @@ pub(crate) struct Attempts {
     pub heard_ns: i64,
     /// Flows that outlived their attempts, and when: they are to go on elsewhere.
     pub outlived: Vec<(Conn, i64)>,
+}
+
+snapshot! {
+    [] Attempts;
+    values: ring, tallies, far, pushed_out, heard_ns;
+    lists: waits, outlived;
+    fixed: hasher, record_ends;
 }
 
 impl Attempts {
@@ -375,10 +381,11 @@ impl Attempts {
         let Some(place) = self.ring.vacancy(hash) else {
             return false;
         };
-        let (entry, is_plain) = AttemptEntry::of(syn, watermark_ns);
+        let is_plain = is_plain(syn, watermark_ns);
         if is_plain {
             counts.note_new();
-            self.ring.insert_at(place, entry);
+            self.ring
+                .insert_at(place, || AttemptEntry::of(syn, watermark_ns));
         }
         is_plain
     }
@@ -392,14 +399,14 @@ impl Attempts {
         counts: &mut FlowCounts,
         out: &mut impl FnMut(When, FlowEvent),
     ) {
-        let (mut entry, is_plain) = AttemptEntry::of(syn, watermark_ns);
+        let mut entry = AttemptEntry::of(syn, watermark_ns);
         if far {
             entry.flags |= FAR;
             self.far += 1;
         }
         counts.note_new();
         let at = self.insert_entry(hash, entry, watermark_ns, counts, out);
-        if !is_plain {
+        if !is_plain(syn, watermark_ns) {
             let tally = Tally {
                 start_ns: syn.ts_ns,
                 end_ns: syn.ts_ns,
@@ -412,18 +419,34 @@ impl Attempts {
     }
 }
 
-/// [`AttemptEntry::vlan`] of a SYN, and which of its flags that cannot hold.
+/// Nanoseconds by which the stamp of a SYN lies behind the watermark; `None`: too many.
 #[inline(always)]
-fn vlan_and_flags(syn: &Headers) -> (u32, u8) {
-    let mut vlan = vlan::pack_under(syn.key.tags(), syn.vlan, syn.vlan_count);
-    let mut others = syn.flags & !SYN;
-    if others != 0 {
+fn lag(syn: &Headers, watermark_ns: i64) -> Option<u32> {
+    u32::try_from(watermark_ns.wrapping_sub(syn.ts_ns)).ok()
+}
+
+/// Whether the entry of a SYN tells all that a record needs.
+#[inline(always)]
+fn is_plain(syn: &Headers, watermark_ns: i64) -> bool {
+    let known = EXTRA_SYN_FLAGS
+        .into_iter()
+        .fold(SYN, |all, flag| all | flag);
+    syn.flags & !known == 0
+        && syn.payload_len == 0
+        && !(syn.gso | syn.first_fragment)
+        && lag(syn, watermark_ns).is_some()
+}
+
+/// [`AttemptEntry::vlan`] of a SYN.
+#[inline(always)]
+fn vlan_and_extra_flags(syn: &Headers) -> u32 {
+    let mut word = vlan::pack_under(syn.key.tags(), syn.vlan, syn.vlan_count);
+    if syn.flags != SYN {
         for (bit, flag) in EXTRA_SYN_FLAGS.into_iter().enumerate() {
-            vlan |= u32::from(syn.flags & flag != 0) << (26 + bit);
-            others &= !flag;
+            word |= u32::from(syn.flags & flag != 0) << (26 + bit);
         }
     }
-    (vlan, others)
+    word
 }
 
 fn start_ns(tallies: &Tallies, entry: &AttemptEntry) -> i64 {

@@ -8,6 +8,7 @@ use crate::decode::packet::tcp_flags::{ACK, RST, SYN};
 use crate::flow::record::{History, Volume};
 use crate::flow::table::prefault;
 use crate::flow::tcp::{self, Sender};
+use crate::snapshot::snapshot;
 use crate::sys::huge_pages::with_room;
 
 /// Attempts per place.
@@ -18,6 +19,7 @@ const WINDOW_MAX: u32 = 1 << 30;
 
 /// Sums over the packets of one attempt, originator first.
 #[derive(Clone, Copy, Debug, Default)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub(crate) struct Tally {
     pub(super) start_ns: i64,
     pub(super) end_ns: i64,
@@ -101,6 +103,12 @@ pub(crate) struct Tallies {
     places: Vec<Tally>,
     free: Vec<u32>,
     capacity: usize,
+}
+
+snapshot! {
+    [] Tallies;
+    lists: places, free;
+    fixed: capacity;
 }
 
 impl Tallies {

@@ -5,10 +5,12 @@ use super::bits::{ANSWERED, ENDED, FAR, MOVED, TALLY};
 use super::{AttemptEntry, Attempts};
 use crate::decode::key::Key;
 use crate::flow::counts::FlowCounts;
-use crate::flow::record::EndReason;
+use crate::flow::record::{EndReason, When};
 use crate::flow::table::ring::number;
+use crate::snapshot::{List, Snapshot};
 use crate::time::durations::{HORIZON_NS, UNANSWERED_NS};
 use std::cmp::Reverse;
+use std::io::{self, Read, Write};
 
 /// A cursor over the ring.
 pub(super) struct Wait {
@@ -17,6 +19,36 @@ pub(super) struct Wait {
     next: u32,
     /// Attempts before it that are still to end, all with one deadline; the first is the last of the list.
     due: Vec<u32>,
+}
+
+impl List for [Wait; 2] {
+    type Element = (u32, Vec<u32>);
+
+    fn save_list(&self, to: &mut dyn Write) -> io::Result<()> {
+        for Wait {
+            next,
+            due,
+            length_ns: _,
+        } in self
+        {
+            next.save(to)?;
+            due.save_list(to)?;
+        }
+        Ok(())
+    }
+
+    fn restore_list(&mut self, from: &mut dyn Read) -> io::Result<()> {
+        for Wait {
+            next,
+            due,
+            length_ns: _,
+        } in self
+        {
+            next.restore(from)?;
+            due.restore_list(from)?;
+        }
+        Ok(())
+    }
 }
 
 const UNANSWERED: usize = 0;
@@ -147,8 +179,11 @@ impl Attempts {
             length_ns, next, ..
         } = &mut self.waits[wait];
         let (mut passed, mut ended) = (0, 0);
+        let length_ns = length_ns.cast_unsigned();
         for entry in self.ring.run_mut(*next).iter_mut().take(steps_max) {
-            if entry.first_ns.saturating_add(*length_ns) > now_ns || !entry.is_single() {
+            // No attempt came behind the watermark: their distance has no sign.
+            let waited_ns = now_ns.wrapping_sub(entry.first_ns).cast_unsigned();
+            if waited_ns < length_ns || !entry.is_single() {
                 break;
             }
             passed += 1;
@@ -247,13 +282,12 @@ impl Attempts {
         due.min()
     }
 
-    /// Makes every open attempt due, in the order of content alone where anybody wants records.
+    /// Makes every open attempt due, in the order of content alone.
     pub fn collect_all(&mut self) {
         let Self {
             ring,
             tallies,
             waits,
-            record_ends,
             ..
         } = self;
         let [first, Wait { due, .. }] = waits;
@@ -261,8 +295,16 @@ impl Attempts {
         due.clear();
         let all = (0..ring.len()).map(|step| ring.tail().wrapping_add(number(step)));
         due.extend(all.filter(|&at| ring.get(at).open()));
-        if *record_ends {
-            due.sort_unstable_by_key(|&at| Reverse(super::order(tallies, ring.get(at))));
+        due.sort_unstable_by_key(|&at| Reverse(super::order(tallies, ring.get(at))));
+    }
+
+    /// Ends every open attempt where nobody wants records.
+    pub fn end_all(&mut self, counts: &mut FlowCounts) {
+        for step in 0..self.ring.len() {
+            let at = self.ring.tail().wrapping_add(number(step));
+            if self.ring.get(at).open() {
+                self.end(at, EndReason::Eof, When::End, counts, &mut |_, _| ());
+            }
         }
     }
 

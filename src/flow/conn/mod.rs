@@ -13,6 +13,7 @@ use super::table::{prefault, timers};
 use super::tcp::Sender;
 use crate::decode::Headers;
 use crate::decode::key::Key;
+use crate::snapshot::snapshot;
 use crate::sys::huge_pages::with_room;
 use crate::time::durations::{TCP_IDLE_NS, TCP_UNHEARD_NS};
 pub(super) use packed::{Cold, Hot};
@@ -37,6 +38,13 @@ pub(crate) struct Conns {
     /// Since when all packets are captured. Before, silence says nothing of a connection.
     pub heard_ns: i64,
     closed: Closed,
+}
+
+snapshot! {
+    [] Conns;
+    values: slab, heard_ns, closed;
+    lists: cold;
+    fixed: record_ends;
 }
 
 impl Conns {
@@ -86,9 +94,44 @@ impl Conns {
         });
     }
 
+    /// Accounts a segment of the hinted entry, if it only adds to it. False: nothing was done.
+    #[inline(always)]
+    pub fn add_segment(&mut self, hint: Hint, segment: &Headers, watermark_ns: i64) -> bool {
+        if !Key::is_short(segment.key.kind()) {
+            return self.add_long(hint, segment, watermark_ns);
+        }
+        let Some((_, hot)) = self.slab.hinted(hint) else {
+            return false;
+        };
+        if let Some(sender) = hot.sender_of_short(&segment.key)
+            && hot.only_adds(segment, watermark_ns)
+            && hot.add_here(segment, sender, watermark_ns)
+        {
+            return true;
+        }
+        self.add_to_open(hint, segment, watermark_ns, |_, _| false)
+    }
+
+    /// The same over IPv6, or under tags.
+    #[inline(never)]
+    fn add_long(&mut self, hint: Hint, segment: &Headers, watermark_ns: i64) -> bool {
+        let Some((at, hot)) = self.slab.hinted(hint) else {
+            return false;
+        };
+        let cold = &mut self.cold[at as usize];
+        let Some(sender) = hot.sender(cold, &segment.key) else {
+            return false;
+        };
+        let only_adds = hot.only_adds(segment, watermark_ns);
+        if only_adds && !hot.add_here(segment, sender, watermark_ns) {
+            hot.add(cold, segment, sender, watermark_ns);
+        }
+        only_adds
+    }
+
     /// Accounts a packet of the hinted entry, if it only adds to it and is not one that `may_tell` more. False: nothing
     /// was done.
-    #[inline(always)]
+    #[inline(never)]
     pub fn add_to_open(
         &mut self,
         hint: Hint,

@@ -1,13 +1,16 @@
 //! A connection as its table stores it: one cache line that every packet changes, and the rest, used only by the
 //! first packet, a new history letter and the end.
 
-use super::{Conn, LINGER_NS, OTHER_IDLE_NS, TCP, TCP_IDLE_NS, TCP_UNHEARD_NS};
+mod convert;
+
+use super::{LINGER_NS, OTHER_IDLE_NS, TCP, TCP_IDLE_NS, TCP_UNHEARD_NS};
 use crate::decode::Headers;
 use crate::decode::key::Key;
 use crate::decode::packet::tcp_flags::{ACK, FIN, RST, SYN};
 use crate::decode::vlan;
-use crate::flow::record::{Basis, EndReason, History, Outcome, Technique, Volume};
+use crate::flow::record::{EndReason, History, Outcome, Technique};
 use crate::flow::tcp::{self, Sender};
+pub use convert::{pack, unpack};
 
 /// Bits of [`Hot::flags`].
 const RESET_ORIG: u16 = 1;
@@ -37,6 +40,7 @@ const REOPENED: u16 = UNREACHABLE;
 
 /// What every packet needs.
 #[derive(Clone, Copy, Debug, Default)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 #[repr(C, align(64))]
 pub struct Hot {
     /// Watermark at the last packet.
@@ -44,7 +48,7 @@ pub struct Hot {
     end_ns: i64,
     /// [`Key::ends`], originator first. Of IPv6 they are compared first, then whole addresses.
     ends: u64,
-    /// [`Key::ports`].
+    /// See [`Key`], originator's above the responder's.
     ports: u32,
     /// [`Key::kind`].
     kind: u32,
@@ -62,6 +66,7 @@ pub struct Hot {
 const _: () = assert!(size_of::<Hot>() == 64);
 
 #[derive(Clone, Copy, Debug, Default)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 #[repr(C, align(32))]
 pub struct Cold {
     src: u128,
@@ -269,17 +274,34 @@ impl Hot {
     /// The side that sends packets of `key`; `None` for another connection.
     #[inline]
     pub fn sender(&self, cold: &Cold, key: &Key) -> Option<Sender> {
+        if Key::is_short(key.kind()) {
+            return self.sender_of_short(key);
+        }
         if self.kind != key.kind() {
             return None;
         }
-        let (ends, ports) = (key.ends(), key.ports());
-        let is_orig = (self.ends, self.ports) == (ends, ports);
-        let is_resp = || (self.ends, self.ports) == (ends.rotate_left(32), ports.rotate_left(16));
-        let is_short = Key::is_short(self.kind);
-        // In IPv6 the lower bits and the ports of both ends may be the same.
-        if is_orig && (is_short || cold.is_sender(Sender::Orig, key)) {
+        // The lower bits and the ports of both ends may be the same.
+        let (own, ports) = ((self.ends, self.ports), key.ports);
+        let is_orig = own == (key.ends(), ports);
+        let is_resp = own == (key.ends().rotate_left(32), ports.rotate_left(16));
+        if is_orig && cold.is_sender(Sender::Orig, key) {
             Some(Sender::Orig)
-        } else if is_resp() && (is_short || cold.is_sender(Sender::Resp, key)) {
+        } else if is_resp && cold.is_sender(Sender::Resp, key) {
+            Some(Sender::Resp)
+        } else {
+            None
+        }
+    }
+
+    /// The same for a key of which [`Key::ends`] and the ports are all.
+    #[inline(always)]
+    pub fn sender_of_short(&self, key: &Key) -> Option<Sender> {
+        let (ends, ports) = (key.ends(), key.ports);
+        if self.kind != key.kind() {
+            None
+        } else if (self.ends, self.ports) == (ends, ports) {
+            Some(Sender::Orig)
+        } else if (self.ends, self.ports) == (ends.rotate_left(32), ports.rotate_left(16)) {
             Some(Sender::Resp)
         } else {
             None
@@ -290,7 +312,9 @@ impl Hot {
     /// connection has not timed out.
     #[inline]
     pub fn only_adds(&self, packet: &Headers, watermark_ns: i64) -> bool {
-        watermark_ns.saturating_sub(self.touched_ns) < LINGER_NS
+        // It was touched at an earlier watermark: their distance has no sign.
+        let untouched_ns = watermark_ns.wrapping_sub(self.touched_ns).cast_unsigned();
+        untouched_ns < LINGER_NS.cast_unsigned()
             && packet.flags & (SYN | FIN | RST) == 0
             && !self.has(RIVAL | SPLIT)
             && self.interface == packet.interface
@@ -312,6 +336,33 @@ impl Hot {
             self.flags |= SPLIT;
         }
         is_first
+    }
+
+    /// Accounts a segment that [`Hot::only_adds`], if this line has all that it needs. False: nothing was done, and
+    /// [`Hot::add`] takes it.
+    #[inline(always)]
+    pub fn add_here(&mut self, segment: &Headers, sender: Sender, watermark_ns: i64) -> bool {
+        let i = sender as usize;
+        if segment.flags & ACK == 0 || self.seen & tcp::plain_letter(segment, sender) == 0 {
+            return false;
+        }
+        let Some(packets) = self.packets[i].checked_add(1) else {
+            return false;
+        };
+        let Some(bytes) = self.bytes[i].checked_add(segment.wire_len) else {
+            return false;
+        };
+        let Some(payload) = self.payload[i].checked_add(segment.payload_len) else {
+            return false;
+        };
+        if segment.gso | segment.first_fragment {
+            return false;
+        }
+        (self.packets[i], self.bytes[i], self.payload[i]) = (packets, bytes, payload);
+        self.end_ns = self.end_ns.max(segment.ts_ns);
+        self.touched_ns = watermark_ns;
+        self.tcp_flags[i] |= segment.flags;
+        true
     }
 
     /// Accounts a packet; true if it closed the connection.
@@ -379,104 +430,6 @@ pub fn key(hot: &Hot, cold: &Cold) -> Key {
 /// Sort key of records: start, key, initial sequence number.
 pub fn order(hot: &Hot, cold: &Cold) -> (i64, Key, u32) {
     (cold.start_ns, key(hot, cold), cold.isn)
-}
-
-pub fn pack(conn: &Conn) -> (Hot, Cold) {
-    // The client's interface is that of its SYN, also where the SYN is in an older record.
-    let told_by_syn = conn.basis != Basis::None && conn.orig.packets == 0;
-    let splits = told_by_syn || conn.interface != conn.interface_resp;
-    let flags = [
-        (RESET_ORIG, conn.reset == Some(Sender::Orig)),
-        (RESET_RESP, conn.reset == Some(Sender::Resp)),
-        (PROVEN, conn.basis == Basis::Handshake),
-        (SYNACK, conn.basis == Basis::Synack),
-        (BY_DATA, conn.basis == Basis::Data),
-        (FLIPPED, conn.flipped),
-        (PREEXISTING, conn.preexisting),
-        (GSO, conn.gso),
-        (FRAGMENTED, conn.fragmented),
-        (SATURATED, conn.saturated),
-        (REOPENED, conn.reopened),
-        (SPLIT, splits),
-        (RIVAL, conn.rival),
-        (TWIN, conn.twin),
-    ];
-    let flags = flags.into_iter().filter(|(_, set)| *set);
-    let sides = [&conn.orig, &conn.resp];
-    let hot = Hot {
-        touched_ns: conn.touched_ns,
-        end_ns: conn.end_ns,
-        ends: conn.key.ends(),
-        ports: conn.key.ports(),
-        kind: conn.key.kind(),
-        packets: sides.map(|side| low(side.packets)),
-        bytes: sides.map(|side| low(side.bytes)),
-        payload: sides.map(|side| low(side.payload_bytes)),
-        flags: flags.fold(0, |all, (flag, _)| all | flag),
-        seen: tcp::bits_of(&conn.history),
-        interface: conn.interface,
-        tcp_flags: sides.map(|side| side.tcp_flags),
-    };
-    let cold = Cold {
-        src: conn.key.src,
-        dst: conn.key.dst,
-        start_ns: conn.start_ns,
-        packets: sides.map(|side| high(side.packets)),
-        bytes: sides.map(|side| high(side.bytes)),
-        payload: sides.map(|side| high(side.payload_bytes)),
-        isn: conn.isn,
-        history: conn.history,
-        vlan: vlan::pack_under(conn.key.tags(), conn.vlan, conn.vlan_count),
-        next: conn.next,
-        interfaces: [conn.interface, conn.interface_resp],
-    };
-    (hot, cold)
-}
-
-pub fn unpack(hot: &Hot, cold: &Cold) -> Conn {
-    let side = |i: usize| Volume {
-        packets: whole(hot.packets[i], cold.packets[i]),
-        bytes: whole(hot.bytes[i], cold.bytes[i]),
-        payload_bytes: whole(hot.payload[i], cold.payload[i]),
-        tcp_flags: hot.tcp_flags[i],
-    };
-    let [interface, interface_resp] = match hot.has(SPLIT) {
-        true => cold.interfaces,
-        false => [hot.interface; 2],
-    };
-    let (vlan, vlan_count) = vlan::unpack(cold.vlan);
-    let basis = match hot.flags & (PROVEN | SYNACK | BY_DATA) {
-        0 => Basis::None,
-        SYNACK => Basis::Synack,
-        BY_DATA => Basis::Data,
-        _ => Basis::Handshake,
-    };
-    Conn {
-        key: key(hot, cold),
-        start_ns: cold.start_ns,
-        end_ns: hot.end_ns,
-        touched_ns: hot.touched_ns,
-        orig: side(0),
-        resp: side(1),
-        isn: cold.isn,
-        history: cold.history,
-        interface,
-        interface_resp,
-        vlan,
-        vlan_count,
-        rival: hot.has(RIVAL),
-        twin: hot.has(TWIN),
-        next: cold.next,
-        reset: hot.reset(),
-        basis,
-        midstream: !hot.has_attempt() && hot.proto() == TCP,
-        flipped: hot.has(FLIPPED),
-        preexisting: hot.has(PREEXISTING),
-        gso: hot.has(GSO),
-        fragmented: hot.has(FRAGMENTED),
-        saturated: hot.has(SATURATED),
-        reopened: hot.proto() == TCP && hot.has(REOPENED),
-    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use crate::flow::tcp::{self, Sender};
 
 /// A connection or flow, unpacked. The fields are those of [`FlowRecord`].
 #[derive(Clone, Copy, Debug, Default)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub(crate) struct Conn {
     /// Originator first.
     pub key: Key,

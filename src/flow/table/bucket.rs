@@ -5,8 +5,10 @@
 //!
 //! A key has two buckets; its tag gives the distance from the first to the second.
 
+use crate::snapshot::{Layout, Snapshot};
 use crate::sys::lines::{Line, Lines};
 use crate::sys::prefetch::prefetch;
+use std::io::{self, Read, Write};
 
 /// Entries a bucket holds.
 pub const WAYS: usize = 10;
@@ -57,6 +59,20 @@ pub struct Place {
 
 /// The buckets of a table.
 pub struct Buckets(pub Lines);
+
+impl Snapshot for Buckets {
+    fn save(&self, to: &mut dyn Write) -> io::Result<()> {
+        self.0.save(to)
+    }
+
+    fn restore(&mut self, from: &mut dyn Read) -> io::Result<()> {
+        self.0.restore(from)
+    }
+
+    fn layout(layout: &mut Layout) {
+        Lines::layout(layout);
+    }
+}
 
 impl Buckets {
     /// Buckets for `capacity` entries: 1.5 times as many places, so that the entries are nearly always full first.

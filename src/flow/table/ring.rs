@@ -8,6 +8,7 @@
 
 use super::bucket::{Buckets, Hits, Place, SECOND, WAYS, tag_of};
 use super::prefault;
+use crate::snapshot::snapshot;
 use crate::sys::huge_pages::with_room;
 use crate::sys::lines::Line;
 use crate::sys::prefetch::prefetch;
@@ -22,6 +23,13 @@ pub struct Ring<E> {
     tail_place: usize,
     len: u32,
     empty: E,
+}
+
+snapshot! {
+    [E: borsh::BorshDeserialize + borsh::BorshSchema + borsh::BorshSerialize] Ring<E>;
+    values: buckets, tail, tail_place, len;
+    lists: entries;
+    fixed: capacity, empty;
 }
 
 impl<E: Copy> Ring<E> {
@@ -192,12 +200,12 @@ impl<E: Copy> Ring<E> {
         let place = self
             .buckets
             .place_for(hash, |bucket| self.stale_way(bucket))?;
-        Some(self.insert_at(place, entry))
+        Some(self.insert_at(place, || entry))
     }
 
     /// Adds an entry at a place that a look-up has just found.
     #[inline(always)]
-    pub fn insert_at(&mut self, place: Place, entry: E) -> u32 {
+    pub fn insert_at(&mut self, place: Place, entry: impl FnOnce() -> E) -> u32 {
         let Place {
             bucket,
             way,
@@ -212,10 +220,10 @@ impl<E: Copy> Ring<E> {
         let at = self.head();
         self.len += 1;
         let place = self.place(at);
-        if place == self.entries.len() {
-            self.entries.push(entry);
-        } else {
-            self.entries[place] = entry;
+        match self.entries.get_mut(place) {
+            Some(place) => *place = entry(),
+            // As long as the ring was never full.
+            None => self.entries.push(entry()),
         }
         self.occupy(bucket, way, tag, at);
         at

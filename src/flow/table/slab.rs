@@ -9,6 +9,7 @@
 use super::bucket::{Buckets, Hits, Place, SECOND, WAYS, tag_of};
 use super::prefault;
 use super::timers::{NIL, Wheel};
+use crate::snapshot::snapshot;
 use crate::sys::huge_pages::with_room;
 use crate::sys::lines::Line;
 use crate::sys::prefetch::prefetch;
@@ -33,22 +34,39 @@ pub struct Slab<E> {
     empty: E,
 }
 
+snapshot! {
+    [E: borsh::BorshDeserialize + borsh::BorshSchema + borsh::BorshSerialize] Slab<E>;
+    values: buckets, wheel, free, len, hand, removals;
+    lists: entries, home;
+    fixed: capacity, empty;
+}
+
 /// What [`Slab::prefetch_entries`] found, valid until the next removal.
 #[derive(Clone, Copy, Debug)]
 pub struct Hint {
-    /// The first position whose tag fits, or [`NIL`].
+    /// The first position whose tag fits, [`NIL`], or [`SECOND_BUCKET`].
     at: u32,
     removals: u32,
-    /// An entry under this hash is possible.
-    pub any: bool,
+}
+
+/// No position: the entry may lie in its second bucket.
+const SECOND_BUCKET: u32 = NIL - 1;
+
+impl Default for Hint {
+    fn default() -> Self {
+        Self {
+            at: NIL,
+            removals: 0,
+        }
+    }
 }
 
 impl Hint {
-    pub const NONE: Self = Self {
-        at: NIL,
-        removals: 0,
-        any: false,
-    };
+    /// An entry under this hash is possible.
+    #[inline(always)]
+    pub fn any(self) -> bool {
+        self.at != NIL
+    }
 }
 
 impl<E: Copy> Slab<E> {
@@ -109,22 +127,23 @@ impl<E: Copy> Slab<E> {
     pub fn prefetch_entries(&self, hash: u64) -> Hint {
         let (first, tag) = (self.buckets.first(hash), tag_of(hash));
         let bucket = &self.buckets.0[first];
-        let mut hint = Hint {
-            at: NIL,
-            any: bucket.overflowed() != 0,
-            removals: self.removals,
-        };
-        if hint.any {
+        let mut found = NIL;
+        if bucket.overflowed() != 0 {
             prefetch(&self.buckets.0[self.buckets.second(first, tag)]);
+            found = SECOND_BUCKET;
         }
-        for at in bucket.under(tag) {
+        let mut under = bucket.under(tag);
+        if let Some(at) = under.next() {
+            found = at;
             prefetch(&self.entries[at as usize]);
-            if hint.at == NIL {
-                hint.at = at;
-                hint.any = true;
+            for other in under {
+                prefetch(&self.entries[other as usize]);
             }
         }
-        hint
+        Hint {
+            at: found,
+            removals: self.removals,
+        }
     }
 
     /// The first entry of the hint, unless an entry was removed since.

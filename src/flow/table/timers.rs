@@ -4,6 +4,7 @@
 //! does. A shortened deadline moves its timer at once.
 
 use super::prefault;
+use crate::snapshot::snapshot;
 use crate::sys::huge_pages::with_room;
 use crate::time::durations::TCP_IDLE_NS;
 
@@ -48,6 +49,12 @@ pub struct Wheel {
     tails: Vec<u32>,
     taken: [u64; SLOTS / 64],
     linked: usize,
+}
+
+snapshot! {
+    [] Wheel;
+    values: taken, linked;
+    lists: next, prev, heads, tails;
 }
 
 #[allow(

@@ -3,7 +3,7 @@
 use super::naive::Naive;
 use super::naive::datagrams::Datagrams;
 use super::record::{FlowEvent, FlowRecord, Outcome, When};
-use super::{FlowCounts, Flows, Limits};
+use super::{FlowCounts, Flows, Lane, Limits, Lookup};
 use crate::decode::Headers;
 use crate::decode::packet::*;
 use std::collections::BTreeMap;
@@ -56,21 +56,30 @@ fn feed_batch(
         .iter()
         .map(|(packet, _)| {
             let mut headers = Headers::of(packet)?;
-            let lookup = flows.prefetch(&mut headers);
+            let mut lookup = Lookup::default();
+            flows.prefetch(&mut headers, &mut lookup);
             Some((headers, lookup))
         })
         .collect();
-    for (headers, lookup) in pending.iter_mut().flatten() {
-        flows.prefetch_entries(headers, lookup);
+    let mut elsewhere = Vec::new();
+    for (_, lookup) in pending.iter_mut().flatten() {
+        if flows.prefetch_entries(lookup) {
+            elsewhere.push(*lookup);
+        }
     }
-    for (headers, lookup) in pending.iter().flatten() {
-        flows.prefetch_elsewhere(headers, lookup);
+    for lookup in &elsewhere {
+        flows.prefetch_elsewhere(lookup);
     }
     for (i, ((packet, now), looked_up)) in batch.iter().zip(&pending).enumerate() {
         let mut out = |when, event| said.push((when, event));
         match looked_up {
-            Some((headers, lookup)) if flows.add_to_open(headers, lookup, *now) => {}
-            Some((syn, lookup)) if syn.is_touch() && flows.open_attempt(syn, lookup, *now) => {
+            Some((segment, lookup))
+                if lookup.lane == Lane::Segment && flows.add_segment(segment, lookup, *now) => {}
+            Some((datagram, lookup))
+                if lookup.lane == Lane::Datagram && flows.add_datagram(datagram, lookup, *now) => {}
+            Some((syn, lookup))
+                if lookup.lane == Lane::Touch && flows.open_attempt(syn, lookup, *now) =>
+            {
                 out(When::Packet, FlowEvent::Attempt(syn.into()));
             }
             Some((headers, lookup)) => flows.on_headers(headers, lookup, *now, &mut out),

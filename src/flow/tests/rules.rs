@@ -153,7 +153,7 @@ fn a_syn_cut_in_two_is_joined_in_either_order() {
         assert_eq!(on(0, halves[0]), None);
         let joined = on(1, halves[1]).expect("a header");
         assert_eq!(
-            (joined.key.src_port, joined.key.dst_port, joined.seq),
+            (joined.key.src_port(), joined.key.dst_port(), joined.seq),
             (1000, 80, 10)
         );
         assert!(joined.is_touch() && joined.payload_len == 0);

@@ -1,15 +1,17 @@
 //! The list of interfaces, from rtnetlink.
 
 use std::io;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 use nix::sys::socket::SockProtocol;
 
 use super::{Interface, NicCounters, link_type};
 use crate::host::netlink::{self, Message, Netlink, attributes, u16_at, u32_at, u64_at};
+use crate::words::until_zero;
 
 /// `struct ifinfomsg`: family, pad, type (u16), index, flags, change.
-const IFINFO_BYTES: usize = 16;
+pub(super) const IFINFO_BYTES: usize = 16;
 /// `struct ifaddrmsg`: family, prefix length, flags, scope, index.
 const IFADDR_BYTES: usize = 8;
 
@@ -19,6 +21,7 @@ const IFLA_STATS64: u16 = 23;
 const IFLA_NUM_RX_QUEUES: u16 = 32;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
+const IFA_BROADCAST: u16 = 4;
 
 const IFF_UP: u32 = 0x1;
 const IFF_LOOPBACK: u32 = 0x8;
@@ -41,6 +44,45 @@ pub fn list() -> io::Result<Vec<Interface>> {
         }
     }
     Ok(links)
+}
+
+/// Every address of the namespace of `netlink`, also IPv6 ones that are new: their notification comes later.
+///
+/// # Errors
+///
+/// Those of rtnetlink.
+pub fn addresses(netlink: &mut Netlink) -> io::Result<Vec<IpAddr>> {
+    let found = netlink.dump(libc::RTM_GETADDR, &[0; IFADDR_BYTES], address)?;
+    Ok(found.into_iter().map(|(_, net)| net.addr()).collect())
+}
+
+/// The broadcast addresses of all networks of interfaces: the one that is set, and the last address of each network with
+/// more than two.
+///
+/// # Errors
+///
+/// Those of rtnetlink.
+pub fn broadcasts(netlink: &mut Netlink) -> io::Result<Vec<IpAddr>> {
+    let found = netlink.dump(libc::RTM_GETADDR, &[0; IFADDR_BYTES], |message| {
+        Some(broadcasts_of(message))
+    })?;
+    Ok(found.into_iter().flatten().map(IpAddr::V4).collect())
+}
+
+/// Those of an RTM_NEWADDR.
+fn broadcasts_of(message: Message<'_>) -> Vec<Ipv4Addr> {
+    let Some((_, IpNet::V4(net))) = address(message) else {
+        return Vec::new();
+    };
+    // Networks of two addresses and of one have none (RFC 3021).
+    let last = (net.prefix_len() < 31).then(|| net.broadcast());
+    let all = attributes(message.body.get(IFADDR_BYTES..).unwrap_or_default());
+    let set = all.filter(|(kind, _)| *kind == IFA_BROADCAST);
+    let set = set.filter_map(|(_, value)| match netlink::address(value)? {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    });
+    set.chain(last).collect()
 }
 
 /// Counters of one interface since it exists; `None` if it is gone.
@@ -83,7 +125,7 @@ pub(super) fn link(message: Message<'_>) -> Option<Interface> {
     };
     for (kind, value) in attributes(message.body.get(IFINFO_BYTES..)?) {
         match kind {
-            IFLA_IFNAME => found.name = text(value),
+            IFLA_IFNAME => found.name = until_zero(value),
             IFLA_MTU => found.mtu = u32_at(value, 0)?,
             IFLA_NUM_RX_QUEUES => found.rx_queues = u32_at(value, 0)?,
             IFLA_STATS64 => found.counters = counters(value),
@@ -110,12 +152,6 @@ pub(super) fn address(message: Message<'_>) -> Option<(u32, IpNet)> {
         }
     }
     Some((ifindex, IpNet::new(local?, prefix).ok()?))
-}
-
-/// A string attribute, up to its zero byte.
-fn text(value: &[u8]) -> String {
-    let end = value.iter().position(|&byte| byte == 0);
-    String::from_utf8_lossy(&value[..end.unwrap_or(value.len())]).into_owned()
 }
 
 /// Reads `struct rtnl_link_stats64`. Fields that an old kernel lacks stay 0.
@@ -187,10 +223,43 @@ mod tests {
                 kind: libc::RTM_NEWADDR,
                 flags: 0,
                 sequence: 0,
+                port: 0,
                 body: &order,
             };
             let (ifindex, net) = address(message).expect("an address");
             assert_eq!((ifindex, net.to_string().as_str()), (5, "10.0.0.1/32"));
+        }
+    }
+
+    #[test]
+    fn a_network_has_the_broadcast_address_that_is_set_and_its_last_one() {
+        let of = |bits: u8, set: Option<[u8; 4]>| {
+            let mut body = vec![2, bits, 0, 0];
+            body.extend(5_u32.to_ne_bytes());
+            let local = Some([192, 0, 2, 1]);
+            for (kind, value) in [(IFA_LOCAL, local), (IFA_BROADCAST, set)] {
+                let Some(value) = value else { continue };
+                body.extend(8_u16.to_ne_bytes());
+                body.extend(kind.to_ne_bytes());
+                body.extend(value);
+            }
+            let message = Message {
+                kind: libc::RTM_NEWADDR,
+                flags: 0,
+                sequence: 0,
+                port: 0,
+                body: &body,
+            };
+            let found = broadcasts_of(message);
+            found.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(of(24, None), ["192.0.2.255"]);
+        assert_eq!(of(30, None), ["192.0.2.3"]);
+        let set = Some([192, 0, 2, 127]);
+        assert_eq!(of(24, set), ["192.0.2.127", "192.0.2.255"]);
+        assert_eq!(of(32, set), ["192.0.2.127"]);
+        for bits in [31, 32] {
+            assert_eq!(of(bits, None), [""; 0], "/{bits}");
         }
     }
 
@@ -202,6 +271,7 @@ mod tests {
             kind: libc::RTM_DELLINK,
             flags: 0,
             sequence: 0,
+            port: 0,
             body: &body,
         };
         assert_eq!(link(message), None);

@@ -3,13 +3,18 @@
 //! In: rtnetlink and `/proc/net`. Out: [`Interface`], [`Selection`], [`LinkEvent`] and counters.
 
 mod counters;
+mod driver;
 pub(crate) mod ethtool;
+mod flowtables;
 mod list;
+mod relations;
 mod routes;
 mod select;
 mod watch;
+mod xdp;
 
 use std::io;
+use std::path::Path;
 
 use ipnet::IpNet;
 
@@ -17,10 +22,16 @@ use crate::capture::frame::LinkType;
 use crate::counters::counters;
 
 pub use counters::{Counters, Softnet, SoftnetCounters};
+pub(crate) use driver::{Driver, DriverLoss, driver};
+pub(crate) use flowtables::{Flowtable, hardware_flowtables};
 pub use list::list;
+pub(crate) use list::{addresses, broadcasts};
+pub(crate) use relations::{Relation, relations};
 pub use routes::default_route_devices;
 pub use select::{SelectError, Selection, is_glob, resolve};
 pub use watch::{LinkEvent, Watch};
+pub use xdp::Xdp;
+pub(crate) use xdp::xdp;
 
 /// The longest name an interface can have, in bytes (`IFNAMSIZ` − 1).
 pub const NAME_BYTES_MAX: usize = 15;
@@ -100,6 +111,14 @@ pub fn hardware_type(arphrd: u16) -> String {
         _ => return arphrd.to_string(),
     };
     format!("{arphrd} ({name})")
+}
+
+/// Whether the calling thread's network namespace is not the host's: only that one has the sysctls of all CPUs' backlogs.
+///
+/// Source: `net_core_table` and `netns_core_table` (net/core/sysctl_net_core.c).
+pub(crate) fn is_namespace_of_its_own() -> bool {
+    let exists = |name: &str| Path::new("/proc/sys/net/core").join(name).exists();
+    exists("somaxconn") && !exists("netdev_max_backlog")
 }
 
 /// Reads a file of `/proc/net` for the calling thread's namespace.

@@ -131,6 +131,7 @@ pub(super) mod tests {
             kind: SOCK_DIAG_BY_FAMILY,
             flags: 0,
             sequence: 0,
+            port: 0,
             body,
         };
         socket(message, TCP)
@@ -200,6 +201,7 @@ pub(super) mod tests {
             kind: 2,
             flags: 0,
             sequence: 0,
+            port: 0,
             body: &whole,
         };
         assert_eq!(socket(other, TCP), None);

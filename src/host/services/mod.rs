@@ -4,9 +4,10 @@
 //! that holds the socket. Neither needs a privilege; a command needs one for processes of other users.
 
 mod commands;
+pub(crate) mod finder;
 mod listeners;
 mod reader;
-mod units;
+pub(super) mod units;
 
 use super::addresses::Localities;
 use std::net::IpAddr;
@@ -78,6 +79,12 @@ impl Listeners {
         let behind = self.0[start..].iter();
         let taken = behind.take_while(|one| one.proto == proto && one.port <= last);
         &self.0[start..start + taken.count()]
+    }
+
+    /// TCP ports of services with such names.
+    pub(crate) fn ports_of(&self, is_one: impl Fn(&str) -> bool) -> impl Iterator<Item = u16> {
+        let all = self.0.iter().filter(|one| one.proto == TCP);
+        all.filter(move |one| is_one(&one.name)).map(|one| one.port)
     }
 
     fn find(&self, proto: u8, dst: IpAddr, port: u16) -> Option<&Listener> {

@@ -1,11 +1,13 @@
 //! Reads the table of services anew, and remembers names: searches go through file systems only for new sockets.
 
+use super::finder::Finder;
 use super::listeners::{self, Socket};
 use super::{Listener, Listeners, ServiceName, commands, units};
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::io;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Names found so far; `None`: searched for, not found.
 #[derive(Debug, Default)]
@@ -14,9 +16,19 @@ pub(crate) struct Reader {
     units: HashMap<u64, Option<ServiceName>>,
     /// By socket inode.
     commands: HashMap<u32, Option<ServiceName>>,
+    /// Finds commands where the sensor itself may not look.
+    finder: Option<Arc<Mutex<Finder>>>,
 }
 
 impl Reader {
+    /// One whose commands are found by another process.
+    pub(crate) fn with(finder: Option<Arc<Mutex<Finder>>>) -> Self {
+        Self {
+            finder,
+            ..Self::default()
+        }
+    }
+
     /// The listeners of the calling thread's namespace now.
     ///
     /// # Errors
@@ -28,7 +40,14 @@ impl Reader {
             Some(root) => units::find(&root, wanted),
             None => HashMap::new(),
         };
-        let find_commands = |wanted: &HashSet<u32>| commands::find(Path::new("/proc"), wanted);
+        let finder = self.finder.clone();
+        let find_commands = |wanted: &HashSet<u32>| match finder {
+            Some(finder) => finder
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .find(wanted),
+            None => commands::find(Path::new("/proc"), wanted),
+        };
         Ok(self.name(&sockets, find_units, find_commands))
     }
 

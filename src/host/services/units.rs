@@ -13,7 +13,7 @@ const DEPTH_MAX: usize = 32;
 const SUFFIX: &str = ".service";
 
 /// The first cgroup2 file system that is mounted here.
-pub(super) fn mount_point() -> Option<PathBuf> {
+pub(in crate::host) fn mount_point() -> Option<PathBuf> {
     mount_point_in(&fs::read_to_string("/proc/self/mountinfo").ok()?)
 }
 

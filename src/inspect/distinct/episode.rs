@@ -19,6 +19,7 @@ const SLOTS: usize = 11;
 /// answer removes the oldest. An item that answers later than 5 s removes another one, so that for 5 s there are as many
 /// failures as before its answer.
 #[derive(Clone, Debug)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct InFlight {
     newest_slot: i64,
     touches: [u32; SLOTS],
@@ -70,6 +71,7 @@ impl InFlight {
 }
 
 #[derive(Clone, Debug)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct Episode {
     /// Slot of its subject.
     pub slot: u32,

@@ -143,6 +143,27 @@ impl<Q: Question> Distinct<Q> {
         }
     }
 
+    /// Tells that an episode goes on, if `wants` wants that. Nothing else changes.
+    pub(super) fn tell(
+        &mut self,
+        index: u32,
+        at_ns: i64,
+        sources: &Sources,
+        wants: &impl Fn(&Detection) -> bool,
+        out: &mut impl FnMut(Found),
+    ) {
+        let before = self.episode(index).verdict;
+        let found = self.found_so_far(index, at_ns);
+        let detection = self.detection(index, Phase::Continues, (at_ns, at_ns), found, sources);
+        if wants(&detection) {
+            self.counts.continued += 1;
+            out((Some(at_ns), detection));
+        } else if let Some(episode) = &mut self.episodes[index as usize] {
+            // A verdict that has risen meanwhile is told when it is looked at next.
+            episode.verdict = before;
+        }
+    }
+
     pub(super) fn grow(
         &mut self,
         index: u32,
@@ -172,6 +193,27 @@ impl<Q: Question> Distinct<Q> {
         self.counts.continued += 1;
         let at_ns = (ts_ns, sighting.watermark);
         let found = self.found_so_far(index, sighting.watermark);
+        let detection = self.detection(index, Phase::Continues, at_ns, found, sighting.sources);
+        out((None, detection));
+    }
+
+    /// A handshake was completed. The first one within an episode is told: whoever shuts out only whom a handshake proves
+    /// waits for it. `known_ns`: the newest handshake before.
+    pub(super) fn on_proof(
+        &mut self,
+        index: u32,
+        known_ns: i64,
+        sighting: &Sighting<'_>,
+        out: &mut impl FnMut(Found),
+    ) {
+        let (episode, at_ns) = (self.episode(index), sighting.contact.ts_ns);
+        let is_first = known_ns < episode.first_ns && at_ns >= episode.first_ns;
+        if !is_first || Network::of(episode.tags).is_some() {
+            return;
+        }
+        self.counts.continued += 1;
+        let found = self.found_so_far(index, sighting.watermark);
+        let at_ns = (at_ns, sighting.watermark);
         let detection = self.detection(index, Phase::Continues, at_ns, found, sighting.sources);
         out((None, detection));
     }
@@ -269,8 +311,11 @@ impl<Q: Question> Distinct<Q> {
         let episode = episode.expect("named while it exists");
         let held = self.subjects.get(episode.slot);
         let subject = Q::named(&held.subject, episode.dst);
-        // A handshake before the episode proves nothing about who sent its SYNs.
-        let proof = match (held.proven_ns >= episode.first_ns, evidence.answered) {
+        let network = Network::of(episode.tags);
+        // A handshake before the episode proves nothing about who sent its SYNs, and one of an address in a network
+        // nothing about the others.
+        let is_proven = held.proven_ns >= episode.first_ns && network.is_none();
+        let proof = match (is_proven, evidence.answered) {
             (true, _) => Proof::Handshake,
             (false, 0) => Proof::None,
             (false, _) => Proof::Answered,
@@ -291,7 +336,6 @@ impl<Q: Question> Distinct<Q> {
         let verdict = verdict(&case).max(episode.verdict);
         episode.verdict = verdict;
         let (vlan, vlan_count) = vlan::unpack(unmarked(episode.tags));
-        let network = Network::of(episode.tags);
         Detection {
             kind: Q::KIND,
             phase,

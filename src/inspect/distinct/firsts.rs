@@ -6,6 +6,7 @@
 
 use super::item::Item;
 use super::state::TouchState;
+use crate::snapshot::snapshot;
 use crate::sys::lines::{Line, Lines};
 use crate::sys::prefetch::prefetch;
 use std::marker::PhantomData;
@@ -60,6 +61,12 @@ pub struct Firsts<I> {
     buckets: usize,
     pub held: usize,
     item: PhantomData<I>,
+}
+
+snapshot! {
+    [I] Firsts<I>;
+    values: lines, held;
+    fixed: buckets, item;
 }
 
 impl<I: Item> Firsts<I> {

@@ -15,6 +15,7 @@ const MARKS: usize = 8;
 
 /// Measures how fast new subjects come, in packet time.
 #[derive(Clone, Debug)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct FloodLaw {
     /// New subjects between two marks; all marks span C / 8 or slightly less.
     step: usize,

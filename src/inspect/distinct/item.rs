@@ -1,9 +1,10 @@
 //! What rules count.
 
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 use std::fmt::Debug;
 
 /// An item: 16 bits, and `WORDS` words.
-pub trait Item: Copy + Eq + Ord + Debug {
+pub trait Item: Copy + Eq + Ord + Debug + BorshDeserialize + BorshSchema + BorshSerialize {
     /// 0 or 1.
     const WORDS: usize;
     /// Placeholder in free slots.

@@ -7,10 +7,12 @@
 
 use super::Kind;
 use super::contact::{Kinds, Owner};
+use super::detection::Detection;
 use super::detector::{About, Detector, DetectorCounts, Found, LOSS_NS, Sighting};
 use super::place::{Element, Host, Place};
 use super::sources::Sources;
 use crate::flow::key::Hasher;
+use crate::snapshot::snapshot;
 use episode::Episode;
 use episodes::item_set;
 use firsts::{First, Firsts};
@@ -44,6 +46,13 @@ pub struct Distinct<Q: Question> {
     pub counts: DetectorCounts,
     /// Packet time of the newest contact lost on its way.
     contact_lost_ns: Option<i64>,
+}
+
+snapshot! {
+    [Q: Question] Distinct<Q>;
+    values: subjects, firsts, last, flood_laws, generation, last_eviction_ns, counts, contact_lost_ns;
+    lists: episodes, free_episodes, lists, free_lists, due;
+    fixed: rule, hasher;
 }
 
 fn subject<Q: Question>(of: &Sighting<'_>) -> Q::Subject {
@@ -177,7 +186,7 @@ impl<Q: Question> Detector for Distinct<Q> {
         }
         match is_touch {
             true => self.on_touch(sighting, out),
-            false => self.on_outcome(sighting),
+            false => self.on_outcome(sighting, out),
         }
     }
 
@@ -189,6 +198,42 @@ impl<Q: Question> Detector for Distinct<Q> {
             self.due.pop();
             if self.is_current(index, generation) {
                 self.on_deadline(index, watermark, sources, out);
+            }
+        }
+    }
+
+    /// Where the new rule needs more items of a subject than are kept, those that were let go are missing: a scan under way
+    /// is then detected up to a window later.
+    fn change(&mut self, rule: &Rule, _: i64) {
+        if self.rule.subjects == 0 {
+            return;
+        }
+        let mut new = rule.threshold();
+        if !Self::is_on(rule) {
+            // What is under way ends by the old window.
+            new.window_ns = self.rule.window_ns;
+        }
+        self.subjects.change(Q::keep(&new), new.window_ns);
+        self.rule = Rule {
+            at_least: new.at_least,
+            at_least_local: new.at_least_local,
+            window_ns: new.window_ns,
+            ..self.rule
+        };
+        // What the last touch could not decide, the same one may decide now.
+        self.last.0 = Host::NOBODY;
+    }
+
+    fn tell_running(
+        &mut self,
+        at_ns: i64,
+        sources: &Sources,
+        wants: &impl Fn(&Detection) -> bool,
+        out: &mut impl FnMut(Found),
+    ) {
+        for index in (0_u32..).take(self.episodes.len()) {
+            if self.episodes[index as usize].is_some() {
+                self.tell(index, at_ns, sources, wants, out);
             }
         }
     }
@@ -223,7 +268,7 @@ impl<Q: Question> Detector for Distinct<Q> {
 
 impl<Q: Question> Distinct<Q> {
     #[inline(never)]
-    fn on_outcome(&mut self, sighting: &Sighting<'_>) {
+    fn on_outcome(&mut self, sighting: &Sighting<'_>, out: &mut impl FnMut(Found)) {
         // With it, the next touch may say more than the last one.
         self.last.0 = Host::NOBODY;
         let hash = Q::hash(&self.hasher, sighting.place);
@@ -245,15 +290,16 @@ impl<Q: Question> Distinct<Q> {
             }
             return;
         };
+        let held = self.subjects.get_mut(slot);
+        let (episode, known_ns) = (held.episode, held.proven_ns);
         if proves {
-            let held = self.subjects.get_mut(slot);
-            held.proven_ns = held.proven_ns.max(sighting.contact.ts_ns);
+            held.proven_ns = known_ns.max(sighting.contact.ts_ns);
         }
         let mut touches = self.subjects.touches_mut(slot).iter_mut();
         if let Some(touch) = touches.find(|touch| touch.item == item) {
             touch.state = touch.state.max(state);
         }
-        if let Some(index) = self.subjects.get(slot).episode
+        if let Some(index) = episode
             && let Some(episode) = self.episodes[index as usize].as_mut()
             && let Some(list) = episode.list
         {
@@ -265,6 +311,9 @@ impl<Q: Question> Distinct<Q> {
             if before != TouchState::Untouched {
                 items.raise(item, state);
             }
+        }
+        if let Some(index) = episode.filter(|_| proves) {
+            self.on_proof(index, known_ns, sighting, out);
         }
     }
 
@@ -415,6 +464,8 @@ impl<Q: Question> Distinct<Q> {
     }
 }
 
+#[cfg(test)]
+mod change;
 mod episode;
 mod episodes;
 pub(super) mod firsts;

@@ -2,6 +2,7 @@
 
 use super::item::Item;
 use super::state::TouchState;
+pub use super::subjects::KEEP_MAX;
 use super::subjects::Touch;
 pub(in crate::inspect) use super::subjects::is_inside;
 use crate::decode::key::Address;
@@ -12,6 +13,7 @@ use crate::inspect::detection::{Crowd, Evidence, Extent, Subject};
 use crate::inspect::detector::About;
 use crate::inspect::place::Place;
 use crate::time::durations::UNANSWERED_NS;
+use borsh::{BorshDeserialize, BorshSchema, BorshSerialize};
 use clap::Args;
 use std::fmt::Debug;
 use std::iter;
@@ -62,7 +64,7 @@ pub trait Question: Sized {
     type Flags: Args + Clone + Debug;
     /// Length of [`Question::ItemSet`] in words of 64 bits.
     const ITEM_SET_WORDS: usize;
-    type Subject: Copy + Eq + Debug;
+    type Subject: Copy + Eq + Debug + BorshDeserialize + BorshSchema + BorshSerialize;
     type Item: Item;
     /// The set of items of one episode.
     type ItemSet<'a>: ItemSet<Item = Self::Item>;
@@ -139,9 +141,6 @@ pub(in crate::inspect) fn nth_newest_ns(
     let (_, nth_ns, _) = kept[..count.min(KEEP_MAX)].select_nth_unstable_by(n - 1, |a, b| b.cmp(a));
     Some(*nth_ns)
 }
-
-/// Most items that a rule may keep.
-pub const KEEP_MAX: usize = 64;
 
 /// Items that an extent names.
 pub enum ExtentItems<'a, Q: Question> {

@@ -3,6 +3,8 @@
 use crate::inspect::contact::ContactKind;
 
 /// The best answer so far, in two bits.
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
+#[borsh(use_discriminant = true)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum TouchState {

@@ -5,11 +5,16 @@
 
 use super::item::Item;
 use super::state::TouchState;
+use crate::snapshot::{Layout, List as _, Snapshot, misfit};
 use crate::sys::huge_pages::filled;
 use crate::sys::prefetch::prefetch;
 use std::cmp::Reverse;
+use std::io::{self, Read, Write};
 
 const WAYS: usize = 8;
+
+/// Most items that a rule may keep.
+pub const KEEP_MAX: usize = 64;
 
 /// A touch at `ts_ns` counts at `newest_ns`.
 pub(in crate::inspect) fn is_inside(ts_ns: i64, newest_ns: i64, window_ns: i64) -> bool {
@@ -18,6 +23,7 @@ pub(in crate::inspect) fn is_inside(ts_ns: i64, newest_ns: i64, window_ns: i64) 
 
 /// The newest touch of an item, and when its wait for an answer began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct Touch<I> {
     pub ts_ns: i64,
     /// The first touch in [`ticks`], modulo 2^32 of them: 52 days.
@@ -77,6 +83,7 @@ impl<I: Item> Touch<I> {
 
 /// The state of a subject, without its touches.
 #[derive(Clone, Copy, Debug)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct SubjectState<S> {
     pub subject: S,
     /// Time of the newest touch: M.
@@ -118,6 +125,52 @@ pub struct Subjects<S, I> {
     pub occupied: usize,
 }
 
+impl<S, I> Snapshot for Subjects<S, I>
+where
+    S: Copy + Eq + borsh::BorshDeserialize + borsh::BorshSchema + borsh::BorshSerialize,
+    I: Item + borsh::BorshDeserialize + borsh::BorshSchema + borsh::BorshSerialize,
+{
+    fn save(&self, to: &mut dyn Write) -> io::Result<()> {
+        (self.keep as u64).save(to)?;
+        self.occupied.save(to)?;
+        self.tags.save_list(to)?;
+        self.held.save_list(to)?;
+        self.touches.save_list(to)
+    }
+
+    /// A rule that was changed may keep more items than its threshold needs now: so does this one from now on.
+    fn restore(&mut self, from: &mut dyn Read) -> io::Result<()> {
+        let mut keep = 0_u64;
+        keep.restore(from)?;
+        let keep = usize::try_from(keep).unwrap_or(usize::MAX);
+        if !(self.keep..=KEEP_MAX.max(self.keep)).contains(&keep) {
+            return Err(misfit("a rule keeps another number of items"));
+        }
+        self.change(keep, self.window_ns);
+        let lens = (self.tags.len(), self.held.len(), self.touches.len());
+        self.occupied.restore(from)?;
+        self.tags.restore_list(from)?;
+        self.held.restore_list(from)?;
+        self.touches.restore_list(from)?;
+        let is_whole = lens == (self.tags.len(), self.held.len(), self.touches.len());
+        if !is_whole
+            || self
+                .held
+                .iter()
+                .flatten()
+                .any(|one| usize::from(one.count) > keep)
+        {
+            return Err(misfit("subjects of a rule are missing"));
+        }
+        Ok(())
+    }
+
+    fn layout(layout: &mut Layout) {
+        layout.add(b"subjects");
+        <(u64, usize, [u16; WAYS], Option<SubjectState<S>>, Touch<I>)>::layout(layout);
+    }
+}
+
 impl<S: Copy + Eq, I: Item> Subjects<S, I> {
     /// `capacity` is rounded up to whole buckets.
     pub fn new(capacity: usize, keep: usize, window_ns: i64) -> Self {
@@ -130,6 +183,20 @@ impl<S: Copy + Eq, I: Item> Subjects<S, I> {
             window_ns,
             occupied: 0,
         }
+    }
+
+    /// Keeps at least `keep` items of each subject from now on, and judges them by another window.
+    pub fn change(&mut self, keep: usize, window_ns: i64) {
+        self.window_ns = window_ns;
+        if keep <= self.keep {
+            return;
+        }
+        let mut touches = filled(self.held.len() * keep, Touch::NONE);
+        let wide = touches.chunks_exact_mut(keep);
+        for (to, from) in wide.zip(self.touches.chunks_exact(self.keep)) {
+            to[..self.keep].copy_from_slice(from);
+        }
+        (self.touches, self.keep) = (touches, keep);
     }
 
     fn buckets_for(capacity: usize) -> usize {

@@ -29,6 +29,7 @@ const SHARE: u64 = PLACES as u64;
 /// else the credit shrinks. Whoever sends a large share gets in soon and stays, as in randomized admission (Ben Basat,
 /// Einziger, Friedman, Kassner 2017), and a spoofed flood, where nobody comes twice, passes by.
 #[derive(Clone, Debug)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct Sources {
     all: HyperLogLog<REGISTERS>,
     /// A part of the mixed bits of hosts with a place, by set.

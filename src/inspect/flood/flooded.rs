@@ -14,6 +14,7 @@ use crate::inspect::detector::Sighting;
 const QUIET_SLOTS: i64 = 10;
 
 #[derive(Clone, Debug)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct Flooded {
     /// Index of its destination.
     pub at: usize,
@@ -68,6 +69,11 @@ impl Flooded {
             self.last_ns = contact.ts_ns;
         }
         (self.sources).add(sighting.place.who, contact.src(), packets);
+    }
+
+    /// Slots have other numbers from now on, the present one this.
+    pub fn renumber(&mut self, slot: i64) {
+        self.busy_slot = slot;
     }
 
     /// The slot `over` was a flood.

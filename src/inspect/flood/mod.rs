@@ -4,6 +4,7 @@
 //! ([`FloodRule::is_flood`]). A flood continues when its packets have doubled, and ends after ten slots with less than
 //! N / 2 each. From N / 2 packets of a slot on, its sources are counted: how many, and which send most.
 
+mod change;
 mod crowd;
 mod flooded;
 mod target;
@@ -18,6 +19,7 @@ use super::sources::Sources;
 use super::table::Table;
 use super::threshold::{Range, Within};
 use crate::flow::key::Hasher;
+use crate::snapshot::snapshot;
 use clap::Args;
 use flooded::Flooded;
 use std::cmp::Reverse;
@@ -91,6 +93,13 @@ pub struct Flood<R> {
     contact_lost_ns: Option<i64>,
     counts: DetectorCounts,
     kind: PhantomData<R>,
+}
+
+snapshot! {
+    [R] Flood<R>;
+    values: targets, last, generation, slot, contact_lost_ns, counts;
+    lists: floods, free, due;
+    fixed: rule, hasher, kind;
 }
 
 impl<R: FloodRule> Detector for Flood<R> {
@@ -210,6 +219,10 @@ impl<R: FloodRule> Detector for Flood<R> {
                 self.judge(index, deadline, out);
             }
         }
+    }
+
+    fn change(&mut self, rule: &Rule, now_ns: i64) {
+        self.change_rule(rule, now_ns);
     }
 
     fn next_deadline_ns(&self) -> i64 {

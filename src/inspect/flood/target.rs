@@ -9,6 +9,7 @@ const SLACK: u64 = 2 * UNIT;
 
 /// A slot that is over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct Slot {
     /// Packets of the flood.
     pub packets: u32,
@@ -20,6 +21,7 @@ pub struct Slot {
 
 /// A destination.
 #[derive(Clone, Copy, Debug, Default)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct Target {
     slot: i64,
     /// Time of the slot's first packet; `i64::MAX`: there was none, or it came after the slot before was judged.
@@ -56,6 +58,16 @@ impl Target {
     /// Packets of its newest slot.
     pub fn packets(&self) -> u32 {
         self.now.packets
+    }
+
+    /// Slots have another length, `new_ns` instead of `old_ns`: the present one, which begins anew, is `slot`.
+    pub fn renumber(&mut self, slot: i64, (new_ns, old_ns): (i64, i64)) {
+        let usual = i128::from(self.usual) * i128::from(new_ns) / i128::from(old_ns.max(1));
+        *self = Self {
+            usual: u64::try_from(usual).unwrap_or(u64::MAX),
+            flood: self.flood,
+            ..Self::new(slot, i64::MAX)
+        };
     }
 
     /// Whether its sources are to be counted from now on: at `watch` packets, or at each `at_least` if there was no room.

@@ -109,6 +109,7 @@ fn answers_and_a_handshake_are_the_evidence_and_the_proof() {
         }
     }
     on(&mut lab, 0, 0, Established);
+    on(&mut lab, 0, 0, Established);
     lab.finish();
     let found = lab.all(Kind::HostSweep).into_iter();
     let found: Vec<_> = found
@@ -123,6 +124,7 @@ fn answers_and_a_handshake_are_the_evidence_and_the_proof() {
     };
     let expected = [
         (Phase::Started, evidence, Proof::Answered),
+        (Phase::Continues, evidence, Proof::Handshake),
         (Phase::Ended, evidence, Proof::Handshake),
     ];
     assert_eq!(found, expected);

@@ -48,7 +48,7 @@ pub struct PortScanFlags {
     pub scan_ports_local: u8,
     /// Window of the port scan rule.
     ///
-    /// 1s to 1h; takes ms, s, m, h. A SYN exactly this old is outside.
+    /// 1s to 1h; takes ms, s, m, h. A SYN that is just as old does not count.
     #[arg(
         long,
         value_name = "TIME",

@@ -35,6 +35,7 @@ pub struct Ports<R>(PhantomData<R>);
 
 /// A source and what it touches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct Pair {
     src: IpAddr,
     target: IpAddr,

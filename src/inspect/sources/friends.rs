@@ -2,6 +2,7 @@
 //!
 //! Active FTP, callbacks and logon services connect back to whoever connected to them.
 
+use crate::snapshot::snapshot;
 use crate::sys::lines::{Line, Lines};
 
 const WAYS: usize = 8;
@@ -14,6 +15,11 @@ const MINUTE: u64 = 0xffff;
 /// by its bucket and 48 bits of its keyed hash; 0 is a free place.
 pub struct Friends {
     lines: Lines,
+}
+
+snapshot! {
+    [] Friends;
+    values: lines;
 }
 
 impl Friends {

@@ -20,6 +20,7 @@ use super::table::Table;
 use crate::counters::counters;
 use crate::decode::key::Address;
 use crate::flow::key::Hasher;
+use crate::snapshot::snapshot;
 use crate::splitmix::mix64;
 use friends::Friends;
 use standing::{Mark, Standing};
@@ -28,6 +29,7 @@ use std::cell::Cell;
 counters! {
     /// Counters of the table of sources, prefixed by `sources_`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
     pub struct SourceCounts "" {
         held_back: "Contacts of sources with one destination and port: no rule can hold for them",
         passed: "Contacts handed to the rules about sources",
@@ -137,6 +139,12 @@ pub struct Sources {
     pub counts: SourceCounts,
 }
 
+snapshot! {
+    [] Sources;
+    values: gate, standings, absent, stamp, friends, flood_laws, last_eviction_ns, counts;
+    fixed: hasher, evidence_key, wake_ns, loss_ns, proof_ns;
+}
+
 impl Sources {
     /// Allocates all its memory.
     ///
@@ -163,6 +171,11 @@ impl Sources {
             proof_ns,
             counts: SourceCounts::default(),
         }
+    }
+
+    /// Other windows of the rules: see [`Sources::new`].
+    pub(super) fn change_windows(&mut self, [loss_ns, proof_ns]: [i64; 2]) {
+        (self.loss_ns, self.proof_ns) = (loss_ns, proof_ns);
     }
 
     /// Writes to every page.
@@ -366,9 +379,25 @@ impl Sources {
         if contact.src == contact.dst {
             return;
         }
-        let pair = self.hasher.pair(contact.dst(), contact.src());
-        let pair = self.hasher.tagged(pair, contact.tags());
+        let (dst, tags) = (contact.dst(), contact.tags());
+        let pair = self.hasher.pair(dst, contact.src());
+        let pair = self.hasher.tagged(pair, tags);
         self.friends.insert(pair, watermark);
+        self.friends
+            .insert(self.anybodys_friend(dst, tags), watermark);
+        if dst.v6 {
+            for network in Network::ALL {
+                let (dst, tags) = (network.address(dst), network.mark(tags));
+                self.friends
+                    .insert(self.anybodys_friend(dst, tags), watermark);
+            }
+        }
+    }
+
+    /// The place among friends of an address, or of a network by its first address and marked tags, whoever contacted
+    /// it. No pair hashes to it but by chance.
+    fn anybodys_friend(&self, address: Address, tags: u32) -> u64 {
+        mix64(self.hasher.tagged(self.hasher.source(address), tags))
     }
 
     /// What is known of a source, and whether `target` contacted it first within the last half hour.
@@ -384,9 +413,18 @@ impl Sources {
             let pair = self.hasher.tagged(self.hasher.pair(src, target), tags);
             self.friends.knows(pair, now_ns)
         });
+        let is_contacted = |src, tags| self.friends.knows(self.anybodys_friend(src, tags), now_ns);
+        let contacted = is_contacted(src, tags);
+        let is_address = src.v6 && Network::of(tags).is_none();
+        let subnet_contacted = match is_address {
+            true => is_contacted(Network::Subnet.address(src), Network::Subnet.mark(tags)),
+            false => contacted,
+        };
         let known = at.map(|at| self.standings.get(at).evidence(now_ns));
         SourceEvidence {
             friendly,
+            contacted,
+            subnet_contacted,
             ..known.unwrap_or_default()
         }
     }

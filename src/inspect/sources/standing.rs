@@ -28,6 +28,7 @@ type Set = [u64; 2];
 /// second place counts, for two. Then every fourth, and so on. Places that are touched again and again fill fewer sets
 /// than others: all rounds together count each about three times at most.
 #[derive(Clone, Copy, Debug, Default)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 struct Generation {
     /// Of places touched and of those that answered.
     sets: [Set; 2],
@@ -86,6 +87,7 @@ fn places([new, old]: &[Generation; 2]) -> [u32; 2] {
 
 /// The standing of one source over the last half hour to hour.
 #[derive(Clone, Copy, Debug, Default)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct Standing {
     /// Time of its newest touch.
     pub newest_ns: i64,
@@ -290,6 +292,8 @@ impl Standing {
             dark: now.dark().count_ones(),
             techniques: now.techniques(),
             friendly: false,
+            contacted: false,
+            subnet_contacted: false,
         }
     }
 }

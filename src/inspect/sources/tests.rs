@@ -33,15 +33,22 @@ fn found(lab: &mut Lab, steps: &[lab::Step]) -> Vec<(Option<i64>, Detection)> {
         lab.on_with(&contact, setting);
     }
     lab.finish();
-    let same = |(deadline_ns, one): (Option<i64>, Detection)| {
-        // A first touch keeps no time of its handshake: it counts as old as the touch's repetition.
-        let proof = match one.kind {
-            Kind::SlowScan => Proof::None,
-            _ => one.proof,
-        };
-        (deadline_ns, Detection { proof, ..one })
+    // A first touch keeps no time of its handshake: it counts as old as the touch's repetition. So the proof may differ,
+    // and whether it came later.
+    let mut told = BTreeMap::new();
+    let same = |(deadline_ns, mut one): (Option<i64>, Detection)| {
+        if one.kind == Kind::SlowScan {
+            one.proof = Proof::None;
+            let (count, source) = (one.extent.count(), format!("{:?}", one.subject.src()));
+            let doubled = |(before, verdict)| count >= 2 * before || one.verdict > verdict;
+            if one.phase == Phase::Continues && !told.get(&source).copied().is_some_and(doubled) {
+                return None;
+            }
+            told.insert(source, (count, one.verdict));
+        }
+        Some((deadline_ns, one))
     };
-    lab.found.drain(..).map(same).collect()
+    lab.found.drain(..).filter_map(same).collect()
 }
 
 proptest! {
@@ -341,6 +348,57 @@ fn whoever_was_contacted_first_is_a_friend_of_that_host_alone() {
         let friends = [known(1, 2), known(2, 1), known(1, 3), known(3, 2)];
         assert_eq!(friends, [is_friend, false, false, false], "{kinds:?}");
     }
+}
+
+#[test]
+fn whoever_was_contacted_first_by_anybody_is_known_as_that_for_half_an_hour() {
+    use ContactKind::{Answered, Established, Touch};
+    for (kinds, is_contacted) in [
+        (&[Touch, Answered, Established][..], true),
+        (&[Touch, Answered][..], false),
+    ] {
+        let mut lab = scans(lab::OFF.sources);
+        send(&mut lab, 0, (2, 1), 21, kinds);
+        let contacted = |src, now_ns| {
+            let evidence = lab.detectors.sources.evidence((v4(src), 0), None, now_ns);
+            evidence.contacted
+        };
+        assert_eq!(contacted(1, 60 * S), is_contacted, "{kinds:?}");
+        assert_eq!(contacted(1, 29 * 60 * S), is_contacted, "{kinds:?}");
+        assert!(!contacted(1, 32 * 60 * S), "half an hour later");
+        assert!(!contacted(2, 60 * S), "the one who made contact");
+    }
+}
+
+#[test]
+fn the_networks_of_an_ipv6_address_that_was_contacted_are_known_as_that() {
+    let mut lab = scans(lab::OFF.sources);
+    let site = 0x2001_0db8_0001_u128 << 80;
+    let ours = Address::new(true, 0x2001_0db8_ffff_u128 << 80 | 1);
+    let theirs = Address::new(true, site | 7 << 64 | 5);
+    let contact = lab.contact(0, (ours, theirs), 443, ContactKind::Established);
+    lab.on(&contact);
+    let sources = &lab.detectors.sources;
+    let contacted = |bits: u128, network: Option<Network>| {
+        let src = Address::new(true, bits);
+        let of = match network {
+            Some(network) => (network.address(src), network.mark(0)),
+            None => (src, 0),
+        };
+        let evidence = sources.evidence(of, None, S);
+        assert!(network.is_none() || evidence.subnet_contacted == evidence.contacted);
+        (evidence.contacted, evidence.subnet_contacted)
+    };
+    let of_subnet = |bits| contacted(bits, None).1;
+    assert!(of_subnet(site | 7 << 64 | 5) && of_subnet(site | 7 << 64 | 6));
+    assert!(!of_subnet(site | 8 << 64 | 5), "another subnet of the site");
+    let contacted = |bits, network| contacted(bits, network).0;
+    assert!(contacted(site | 7 << 64 | 5, None));
+    assert!(!contacted(site | 7 << 64 | 6, None), "a neighbour");
+    assert!(contacted(site | 7 << 64 | 6, Some(Network::Subnet)));
+    assert!(!contacted(site | 8 << 64 | 6, Some(Network::Subnet)));
+    assert!(contacted(site | 8 << 64 | 6, Some(Network::Site)));
+    assert!(!contacted(site + (1 << 80), Some(Network::Site)));
 }
 
 #[test]

@@ -19,7 +19,20 @@ pub type Part = (Box<Fold>, u64, LogTime);
 
 impl Folding {
     /// Folds an event; false if it is not folded.
+    #[inline]
     pub fn takes(
+        &mut self,
+        event: &Event,
+        due: LogTime,
+        outputs: &mut Outputs,
+        now_ns: i64,
+    ) -> bool {
+        // Nothing is folded: the fast path.
+        !matches!(self, Self::Shards(None)) && self.takes_or_ends(event, due, outputs, now_ns)
+    }
+
+    #[inline(never)]
+    fn takes_or_ends(
         &mut self,
         event: &Event,
         due: LogTime,
@@ -56,6 +69,21 @@ impl Folding {
             }
             // Shards do not fold where the logger does.
             Self::Here(_) => Self::write(Some((fold, position, due)), outputs, now_ns),
+        }
+    }
+
+    /// A fold to which other shards may add.
+    pub fn part(&self) -> Option<Part> {
+        match self {
+            Self::Shards(part) => part.clone(),
+            Self::Here(_) => None,
+        }
+    }
+
+    /// Takes over a fold of another process's logger.
+    pub fn go_on(&mut self, before: Option<Part>) {
+        if let Self::Shards(part) = self {
+            *part = before;
         }
     }
 

@@ -19,6 +19,7 @@ pub(crate) const SECOND_NS: i64 = 1_000_000_000;
 /// Destination of folded attempts. When the table of folds is full it is widened to all ports of an address, then to
 /// every address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct Target {
     /// The destination; `None`: any.
     pub dst: Option<IpAddr>,
@@ -55,13 +56,14 @@ impl From<&Headers> for Foldable {
             ts_ns: syn.ts_ns,
             src: syn.key.src(),
             dst: syn.key.dst(),
-            port: syn.key.dst_port,
+            port: syn.key.dst_port(),
         }
     }
 }
 
 /// Folded attempts.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct Fold {
     /// Their destination.
     pub target: Target,

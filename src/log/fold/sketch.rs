@@ -31,6 +31,7 @@ fn mix(value: u64) -> u64 {
 
 /// Estimates distinct sources.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct Sources(HyperLogLog<REGISTERS>);
 
 impl Sources {
@@ -67,6 +68,7 @@ fn round(estimate: f64) -> u64 {
 
 /// Estimates distinct ports: linear counting (Whang et al., 1990); at 65,536 ports the standard error is 8 %.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct Ports([u64; PORT_BITS / 64]);
 
 impl Default for Ports {
@@ -103,6 +105,7 @@ impl Ports {
 
 /// A source prefix: /24 or /64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct Prefix {
     v6: bool,
     bits: u64,
@@ -118,6 +121,15 @@ impl Prefix {
             false => bits as u64 >> 8,
         };
         Self { v6, bits }
+    }
+
+    /// Its first address.
+    fn address(self) -> Address {
+        let bits = u128::from(self.bits);
+        Address {
+            v6: self.v6,
+            bits: if self.v6 { bits << 64 } else { bits << 8 },
+        }
     }
 
     #[allow(clippy::cast_possible_truncation, reason = "one byte of the product")]
@@ -139,6 +151,7 @@ impl fmt::Display for Prefix {
 
 /// A source prefix and its attempts: at least `count - error`, at most `count`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct PrefixCount {
     /// The prefix.
     pub prefix: Prefix,
@@ -155,6 +168,7 @@ pub struct PrefixCount {
 /// prefix's hash, and the prefix to replace by a clock hand: all with the least count are replaced before any that
 /// has one more.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct Senders {
     kept: [PrefixCount; PREFIXES],
     tags: [u8; PREFIXES],
@@ -166,6 +180,15 @@ pub struct Senders {
 }
 
 impl Senders {
+    /// Gives each prefix that of another address: `other` preserves prefixes.
+    pub fn rename(&mut self, other: impl Fn(Address) -> Address) {
+        for at in 0..self.len {
+            let prefix = Prefix::of(other(self.kept[at].prefix.address()));
+            (self.kept[at].prefix, self.tags[at]) = (prefix, prefix.tag());
+        }
+    }
+
+    #[inline(always)]
     fn find(&self, prefix: Prefix) -> Option<usize> {
         let mut equal = equal_bytes(&self.tags, prefix.tag());
         while equal != 0 {
@@ -184,6 +207,7 @@ impl Senders {
     }
 
     /// The next place with the least count, to be replaced.
+    #[inline(always)]
     fn weakest(&mut self) -> usize {
         loop {
             if self.hand == PREFIXES {

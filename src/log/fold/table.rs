@@ -1,9 +1,10 @@
 //! Decides which attempts are folded, and holds the open folds.
 
-use super::{Fold, Foldable, Target, second_of};
+use super::{Fold, Foldable, SECOND_NS, Target, second_of};
 use crate::decode::key::Address;
 use crate::flow::key::Hasher;
 use crate::flow::record::Attempt;
+use crate::snapshot::snapshot;
 
 /// Open folds at most; a quarter of them is reserved for folds without a port.
 pub const FOLDS_MAX: usize = 256;
@@ -19,6 +20,7 @@ const WAYS: usize = 4;
 
 /// Rate of attempts to one (destination, port).
 #[derive(Clone, Copy, Debug, Default)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 struct Rate {
     /// Keyed hash of destination and port.
     hash: u64,
@@ -63,14 +65,24 @@ pub struct Folds {
     last: Option<Last>,
 }
 
+snapshot! {
+    [] Folds;
+    values: all, oldest, now, held, last;
+    lists: rates, folds, free, index;
+    fixed: per_second, hasher;
+}
+
 /// A destination and port, their hash, and the set and way of their rate.
 #[derive(Clone, Copy, Debug)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 struct Last {
     dst: Address,
     port: u16,
     hash: u64,
     set: usize,
     way: usize,
+    /// Its attempts are above the rate from this time on for a second, and this is their open fold.
+    above: Option<(i64, u16)>,
 }
 
 impl Folds {
@@ -140,12 +152,32 @@ impl Folds {
     #[inline]
     pub fn takes(&mut self, attempt: impl Into<Foldable>) -> bool {
         let attempt = attempt.into();
+        if let Some(last) = &self.last
+            && let Some((start_ns, number)) = last.above
+            && (last.dst, last.port) == (attempt.dst, attempt.port)
+            && attempt.ts_ns.wrapping_sub(start_ns).cast_unsigned() < SECOND_NS.cast_unsigned()
+        {
+            let rate = &mut self.rates[last.set][last.way];
+            rate.count = rate.count.saturating_add(1);
+            self.add(number, &attempt, false);
+            return true;
+        }
+        self.decide(&attempt)
+    }
+
+    #[inline(never)]
+    fn decide(&mut self, attempt: &Foldable) -> bool {
+        // The rate may turn to another second.
+        if let Some(last) = &mut self.last {
+            last.above = None;
+        }
         let second = second_of(attempt.ts_ns);
         let (dst, port) = (attempt.dst, attempt.port);
         let known = self
             .last
             .filter(|last| (last.dst, last.port) == (dst, port));
-        let Last { hash, set, way, .. } = known.unwrap_or_else(|| self.look_up(dst, port, second));
+        let last = known.unwrap_or_else(|| self.look_up(dst, port, second));
+        let Last { hash, set, way, .. } = last;
         let rate = &mut self.rates[set][way];
         // An attempt up to a second behind counts in the current second.
         if second > rate.second || second < rate.second.saturating_sub(1) {
@@ -157,9 +189,11 @@ impl Folds {
             return false;
         }
         let (hint, second) = (rate.fold, rate.second);
-        let number = self.fold_for(&attempt, hash, hint, second);
+        let number = self.fold_for(attempt, hash, hint, second);
         self.rates[set][way].fold = number;
-        self.add(number, &attempt, !above);
+        self.add(number, attempt, !above);
+        let above = above.then_some((second.saturating_mul(SECOND_NS), number));
+        self.last = Some(Last { above, ..last });
         true
     }
 
@@ -172,6 +206,7 @@ impl Folds {
             hash,
             set,
             way,
+            above: None,
         };
         self.last = Some(found);
         found
@@ -332,6 +367,9 @@ impl Folds {
     }
 
     fn close(&mut self, over: impl Fn(&Fold) -> bool) -> Vec<Fold> {
+        if let Some(last) = &mut self.last {
+            last.above = None;
+        }
         let (mut closed, mut left) = (Vec::new(), Vec::new());
         let open = self.index.iter_mut().filter(|number| **number != FREE);
         for number in open.map(|number| std::mem::replace(number, FREE)) {

@@ -1,8 +1,8 @@
-//! Numbers, addresses, port lists and JSON strings appended to a byte buffer, without `format!`.
+//! Numbers, addresses, port lists and JSON strings appended to a byte buffer.
 
-use super::window::{ENDPOINT_MAX, HEX, in_place};
+use super::window::HEX;
 use std::io::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// The decimal digits.
 pub const DIGITS: [u8; 10] = *b"0123456789";
@@ -34,12 +34,12 @@ pub fn hex_byte(out: &mut Vec<u8>, value: u8) {
 
 /// Appends an address in its usual form (RFC 5952 for IPv6).
 pub fn ip(out: &mut Vec<u8>, address: IpAddr) {
-    in_place(out, ENDPOINT_MAX, |window| window.ip(address));
+    let _ = write!(out, "{address}");
 }
 
 /// Appends `address:port`, an IPv6 address in brackets.
 pub fn endpoint(out: &mut Vec<u8>, address: IpAddr, port: u16) {
-    in_place(out, ENDPOINT_MAX, |window| window.endpoint(address, port));
+    let _ = write!(out, "{}", SocketAddr::new(address, port));
 }
 
 /// Appends at most [`LISTED_MAX`] ports of ascending inclusive ranges, one by one; returns their number.

@@ -1,8 +1,8 @@
 //! Ids of a flow that other programs can compute: the community id, and EVE's `flow_id`.
 
+use super::siphash;
 use crate::flow::record::FiveTuple;
-use siphasher::sip::SipHasher13;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
@@ -48,39 +48,111 @@ pub fn icmp_counterpart(proto: u8, kind: u16) -> Option<u16> {
     })
 }
 
-/// Community id, version 1, seed 0: the same in both directions, except for one-way ICMP.
-///
-/// The second port of ICMP is the counterpart of its type, or `dst_port` (the code) if there is none.
-///
-/// Source: <https://github.com/corelight/community-id-spec>.
-pub fn community_id(tuple: &FiveTuple) -> [u8; COMMUNITY_ID_LEN] {
+/// Ids of a flow.
+pub struct Ids {
+    /// EVE's `flow_id`, below 2^51: a hash of the tuple, the same in both directions, and of the client's initial
+    /// sequence number. An attempt and its flow share it.
+    ///
+    /// The key is fixed, so the same capture gives the same ids: no protection against collisions on purpose.
+    pub flow_id: u64,
+    /// Community id, version 1, seed 0: the same in both directions, except for one-way ICMP.
+    ///
+    /// Source: <https://github.com/corelight/community-id-spec>.
+    pub community_id: [u8; COMMUNITY_ID_LEN],
+}
+
+/// The ids of a flow with this client's initial sequence number.
+#[inline(always)]
+pub fn ids(tuple: &FiveTuple, isn: u32) -> Ids {
     let ports = Ports::of(tuple);
-    let (low, high) = ports.ordered(tuple);
-    // One block of SHA-1: the message, at most 40 bytes, then a bit, zeros, and the length in bits.
+    match (tuple.src, tuple.dst) {
+        (IpAddr::V4(src), IpAddr::V4(dst)) => ids4(src, dst, &ports, isn),
+        // The addresses of a packet are of one version.
+        (src, dst) => ids6(wide(src), wide(dst), &ports, isn),
+    }
+}
+
+#[inline(always)]
+fn ids4(src: Ipv4Addr, dst: Ipv4Addr, ports: &Ports, isn: u32) -> Ids {
+    // Address and port as one integer, whose order is theirs.
+    let side = |address: Ipv4Addr, port| u64::from(address.to_bits()) << 16 | u64::from(port);
+    let sides = ports.in_order([side(src, ports.src), side(dst, ports.dst)]);
+    let octets = sides.map(|side| (side << 16).to_be_bytes());
+    let [low, high] = octets.map(|[a, b, c, d, ..]| [a, b, c, d]);
+    let both = octets.map(|[_, _, _, _, e, f, ..]| [e, f]);
+    let words = [low, high].map(|octets| u128::from(u32::from_le_bytes(octets)));
+    Ids {
+        flow_id: flow_id(words, both, ports.proto, isn, 0),
+        community_id: community_id([low, high], both, ports),
+    }
+}
+
+#[inline(never)]
+fn ids6(src: Ipv6Addr, dst: Ipv6Addr, ports: &Ports, isn: u32) -> Ids {
+    let sides = ports.in_order([(src, ports.src), (dst, ports.dst)]);
+    let octets = sides.map(|(address, _)| address.octets());
+    let both = sides.map(|(_, port)| port.to_be_bytes());
+    Ids {
+        flow_id: flow_id(octets.map(u128::from_le_bytes), both, ports.proto, isn, 1),
+        community_id: community_id(octets, both, ports),
+    }
+}
+
+/// An address of IPv6; one of IPv4 as IPv6 has it.
+fn wide(address: IpAddr) -> Ipv6Addr {
+    match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+        IpAddr::V6(v6) => v6,
+    }
+}
+
+/// The hash of 42 bytes: 16 of the address and 2 of the port of either side, protocol, number, 1 for IPv6.
+#[inline(always)]
+fn flow_id([low, high]: [u128; 2], ports: [[u8; 2]; 2], proto: u8, isn: u32, version: u64) -> u64 {
+    let [low_port, high_port] = ports.map(|port| u64::from(u16::from_le_bytes(port)));
+    let (isn, proto) = (u64::from(isn.swap_bytes()), u64::from(proto));
+    const KEY: [u64; 2] = [0x7379_6e6c_6564_6765, 0x7266_6c6f_7769_6473];
+    let words = [
+        low_bits(low),
+        low_bits(low >> 64),
+        low_port | low_bits(high << 16),
+        low_bits(high >> 48),
+        low_bits(high >> 112) | high_port << 16 | proto << 32 | isn << 40,
+        isn >> 24 | version << 8 | 42 << 56,
+    ];
+    siphash::of_words(KEY, words) >> 13
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "the low bits are asked for"
+)]
+fn low_bits(bits: u128) -> u64 {
+    bits as u64
+}
+
+/// The community id of both sides' addresses and ports.
+#[inline(always)]
+fn community_id<const LEN: usize>(
+    addresses: [[u8; LEN]; 2],
+    both: [[u8; 2]; 2],
+    ports: &Ports,
+) -> [u8; COMMUNITY_ID_LEN] {
+    // One block of SHA-1: the message, at most 40 bytes, then a bit, zeros, and the length in bits. It begins with the
+    // seed, 16 bits of 0.
     let mut block = [0; 64];
-    let mut len: u8 = 2; // The seed: 16 bits of 0.
-    let mut put = |part: &[u8]| {
-        let at = usize::from(len);
-        block[at..at + part.len()].copy_from_slice(part);
-        len += u8::try_from(part.len()).expect("an address at most");
-    };
-    match (low.0, high.0) {
-        (IpAddr::V4(low), IpAddr::V4(high)) => {
-            put(&low.octets());
-            put(&high.octets());
-        }
-        (low, high) => [low, high].into_iter().for_each(|address| match address {
-            IpAddr::V4(v4) => put(&v4.octets()),
-            IpAddr::V6(v6) => put(&v6.octets()),
-        }),
-    }
-    put(&[tuple.proto, 0]);
+    block[2..2 + LEN].copy_from_slice(&addresses[0]);
+    block[2 + LEN..2 + 2 * LEN].copy_from_slice(&addresses[1]);
+    block[2 + 2 * LEN] = ports.proto;
+    let mut end = 4 + 2 * LEN;
     if ports.present {
-        put(&low.1.to_be_bytes());
-        put(&high.1.to_be_bytes());
+        block[end..end + 2].copy_from_slice(&both[0]);
+        block[end + 2..end + 4].copy_from_slice(&both[1]);
+        end += 4;
     }
-    put(&[0x80]);
-    block[62..].copy_from_slice(&(u16::from(len - 1) * 8).to_be_bytes());
+    block[end] = 0x80;
+    let bits = u16::try_from(8 * end).expect("40 bytes at most");
+    block[62..].copy_from_slice(&bits.to_be_bytes());
     base64(sha1(&block))
 }
 
@@ -98,84 +170,91 @@ fn sha1(block: &[u8; 64]) -> [u32; 5] {
 }
 
 /// `1:` and a hash in base64 (RFC 4648, section 4).
+#[inline(always)]
 fn base64(hash: [u32; 5]) -> [u8; COMMUNITY_ID_LEN] {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let [a, b, c, d, e] = hash.map(u64::from);
     let mut id = *b"1:============================";
-    // 60 bits, 60 bits, and 40 with two bits of zeros.
-    let tens = [a << 28 | b >> 4, (b & 15) << 56 | c << 24 | d >> 8];
-    for (ten, text) in tens.into_iter().zip(id[2..22].chunks_exact_mut(10)) {
-        for (place, letter) in (0..10).rev().zip(text) {
-            *letter = LETTERS[(ten >> (6 * place) & 63) as usize];
+    // 60 bits, 60 bits, and 40 with eight bits of zeros, of which two belong to the last letter.
+    let parts = [
+        (a << 28 | b >> 4, 2..12),
+        ((b & 15) << 56 | c << 24 | d >> 8, 12..22),
+        (((d & 0xff) << 32 | e) << 8, 22..30),
+    ];
+    for (bits, place) in parts {
+        let letters = &mut id[place];
+        for (pair, place) in letters.chunks_exact_mut(2).rev().zip(0..) {
+            pair.copy_from_slice(&PAIRS[(bits >> (12 * place) & 4095) as usize]);
         }
     }
-    let rest = ((d & 0xff) << 32 | e) << 2;
-    for (place, letter) in (0..7).rev().zip(&mut id[22..29]) {
-        *letter = LETTERS[(rest >> (6 * place) & 63) as usize];
-    }
+    id[29] = b'=';
     id
 }
 
-/// EVE's `flow_id`, below 2^51: a hash of the tuple, the same in both directions, and of the client's initial
-/// sequence number. An attempt and its flow share it.
-///
-/// The key is fixed, so the same capture gives the same ids: no protection against collisions on purpose.
-pub fn flow_id(tuple: &FiveTuple, isn: u32) -> u64 {
-    let (low, high) = Ports::of(tuple).ordered(tuple);
-    let mut bytes = [0; 42];
-    for (side, at) in [(low, 0), (high, 18)] {
-        match side.0 {
-            IpAddr::V4(v4) => bytes[at..at + 4].copy_from_slice(&v4.octets()),
-            IpAddr::V6(v6) => bytes[at..at + 16].copy_from_slice(&v6.octets()),
-        }
-        bytes[at + 16..at + 18].copy_from_slice(&side.1.to_be_bytes());
+static PAIRS: [[u8; 2]; 4096] =
+    pairs(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/");
+
+/// Each number below the square of `BASE` in two digits, the high one first.
+pub(super) const fn pairs<const BASE: usize, const SQUARE: usize>(
+    digits: &[u8; BASE],
+) -> [[u8; 2]; SQUARE] {
+    let mut pairs = [[0; 2]; SQUARE];
+    let mut n = 0;
+    while n < SQUARE {
+        pairs[n] = [digits[n / BASE], digits[n % BASE]];
+        n += 1;
     }
-    bytes[36] = tuple.proto;
-    bytes[37..41].copy_from_slice(&isn.to_be_bytes());
-    bytes[41] = u8::from(tuple.src.is_ipv6());
-    let hasher = SipHasher13::new_with_keys(0x7379_6e6c_6564_6765, 0x7266_6c6f_7769_6473);
-    hasher.hash(&bytes) >> 13
+    pairs
 }
 
-type Side = (IpAddr, u16);
-
+/// The ports of a flow as its ids have them, and its protocol.
+///
+/// The second port of ICMP is the counterpart of its type. Where it has none, the ports are the type and the code, and
+/// the sides keep their order.
 struct Ports {
     src: u16,
     dst: u16,
+    proto: u8,
     present: bool,
     one_way: bool,
 }
 
 impl Ports {
+    #[inline(always)]
     fn of(tuple: &FiveTuple) -> Self {
-        let mut ports = Self {
+        let ports = Self {
             src: tuple.src_port,
             dst: tuple.dst_port,
+            proto: tuple.proto,
             present: true,
             one_way: false,
         };
-        if is_icmp(tuple.proto) {
-            match icmp_counterpart(tuple.proto, tuple.src_port) {
-                Some(answer) => ports.dst = answer,
-                None => ports.one_way = true,
-            }
-        } else if !has_ports(tuple.proto) {
-            (ports.src, ports.dst, ports.present) = (0, 0, false);
+        match has_ports(tuple.proto) {
+            true => ports,
+            false => ports.none(),
         }
-        ports
     }
 
-    fn ordered(&self, tuple: &FiveTuple) -> (Side, Side) {
-        let (src, dst) = ((tuple.src, self.src), (tuple.dst, self.dst));
-        // As integers, which is faster: it is done twice per record.
-        let in_order = match (src.0, dst.0) {
-            (IpAddr::V4(a), IpAddr::V4(b)) => (a.to_bits(), src.1) <= (b.to_bits(), dst.1),
-            _ => src <= dst,
-        };
-        if self.one_way || in_order {
-            (src, dst)
+    /// Those of a protocol that has none.
+    #[cold]
+    #[inline(never)]
+    fn none(mut self) -> Self {
+        if !is_icmp(self.proto) {
+            (self.src, self.dst, self.present) = (0, 0, false);
+        } else if let Some(answer) = icmp_counterpart(self.proto, self.src) {
+            self.dst = answer;
         } else {
-            (dst, src)
+            self.one_way = true;
+        }
+        self
+    }
+
+    /// Source and destination, the lower one first.
+    #[inline(always)]
+    fn in_order<T: Copy + PartialOrd>(&self, [src, dst]: [T; 2]) -> [T; 2] {
+        if self.one_way || src <= dst {
+            [src, dst]
+        } else {
+            [dst, src]
         }
     }
 }
@@ -187,7 +266,16 @@ mod tests {
     use ::base64::engine::general_purpose::STANDARD;
     use ::sha1::{Digest, Sha1};
     use proptest::prelude::*;
+    use siphasher::sip::SipHasher13;
     use std::hash::Hasher;
+
+    fn community_id(tuple: &FiveTuple) -> [u8; COMMUNITY_ID_LEN] {
+        ids(tuple, 0).community_id
+    }
+
+    fn flow_id(tuple: &FiveTuple, isn: u32) -> u64 {
+        ids(tuple, isn).flow_id
+    }
 
     fn tuple(src: &str, dst: &str, proto: u8, src_port: u16, dst_port: u16) -> FiveTuple {
         let (src, dst) = (src.parse().expect("address"), dst.parse().expect("address"));
@@ -270,30 +358,47 @@ mod tests {
         assert_ne!(flow_id(&a, 7), flow_id(&b, 7));
     }
 
+    /// Both sides as the specification orders them, and whether they have ports.
+    fn slow_sides(tuple: &FiveTuple) -> ([(IpAddr, u16); 2], bool) {
+        let mut sides = [(tuple.src, tuple.src_port), (tuple.dst, tuple.dst_port)];
+        let mut one_way = false;
+        if is_icmp(tuple.proto) {
+            match icmp_counterpart(tuple.proto, tuple.src_port) {
+                Some(answer) => sides[1].1 = answer,
+                None => one_way = true,
+            }
+        }
+        let present = has_ports(tuple.proto) || is_icmp(tuple.proto);
+        if !present {
+            sides.iter_mut().for_each(|side| side.1 = 0);
+        }
+        if !one_way {
+            sides.sort();
+        }
+        (sides, present)
+    }
+
     /// The message as the specification builds it, through the libraries as they are meant to be used.
     fn slow_community_id(tuple: &FiveTuple) -> String {
-        let ports = Ports::of(tuple);
-        let ((low, low_port), (high, high_port)) = ports.ordered(tuple);
+        let (sides, has_ports) = slow_sides(tuple);
         let mut message = vec![0, 0];
-        for address in [low, high] {
+        for (address, _) in sides {
             match address {
                 IpAddr::V4(v4) => message.extend(v4.octets()),
                 IpAddr::V6(v6) => message.extend(v6.octets()),
             }
         }
         message.extend([tuple.proto, 0]);
-        if ports.present {
-            message.extend(low_port.to_be_bytes());
-            message.extend(high_port.to_be_bytes());
+        if has_ports {
+            message.extend(sides.map(|(_, port)| port.to_be_bytes()).concat());
         }
         format!("1:{}", STANDARD.encode(Sha1::digest(message)))
     }
 
     /// The same hash, fed piece by piece.
     fn slow_flow_id(tuple: &FiveTuple, isn: u32) -> u64 {
-        let (low, high) = Ports::of(tuple).ordered(tuple);
         let mut hasher = SipHasher13::new_with_keys(0x7379_6e6c_6564_6765, 0x7266_6c6f_7769_6473);
-        for (address, port) in [low, high] {
+        for (address, port) in slow_sides(tuple).0 {
             let mut bytes = [0; 16];
             match address {
                 IpAddr::V4(v4) => bytes[..4].copy_from_slice(&v4.octets()),
@@ -325,9 +430,6 @@ mod tests {
             let fast = community_id(&tuple);
             prop_assert_eq!(String::from_utf8_lossy(&fast), slow_community_id(&tuple));
             prop_assert_eq!(flow_id(&tuple, isn), slow_flow_id(&tuple, isn));
-            let ports = Ports::of(&tuple);
-            let (low, high) = ports.ordered(&tuple);
-            prop_assert!(ports.one_way || low <= high);
         }
     }
 }

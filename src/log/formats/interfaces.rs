@@ -1,6 +1,7 @@
 //! Names of the run's interfaces.
 
 use super::append;
+use super::piece::{EMPTY, Piece};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -55,7 +56,7 @@ pub struct Rendered {
     interfaces: Interfaces,
     render: fn(&str) -> Vec<u8>,
     renames: u64,
-    rendered: Vec<Vec<u8>>,
+    rendered: Vec<Piece>,
 }
 
 impl Rendered {
@@ -96,13 +97,13 @@ impl Rendered {
 
     /// The rendered name of this index; empty if it has none.
     #[inline]
-    pub fn name(&mut self, index: u16) -> &[u8] {
+    pub fn name(&mut self, index: u16) -> &Piece {
         let index = usize::from(index);
         let renamed = self.interfaces.0.renames.load(Ordering::Acquire) != self.renames;
         if renamed || index >= self.rendered.len() {
             self.renew();
         }
-        self.rendered.get(index).map_or(&[], |name| name)
+        self.rendered.get(index).unwrap_or(&EMPTY)
     }
 
     #[cold]
@@ -116,8 +117,8 @@ impl Rendered {
             self.rendered.clear();
         }
         let render = |name: &String| match name.as_str() {
-            "" => Vec::new(),
-            name => (self.render)(name),
+            "" => EMPTY.clone(),
+            name => Piece::new((self.render)(name)),
         };
         let new = names.iter().skip(self.rendered.len());
         self.rendered.extend(new.map(render));
@@ -132,22 +133,22 @@ mod tests {
     fn a_name_that_changes_is_seen_by_the_next_record() {
         let interfaces = Interfaces::new(vec!["eth0".into()]);
         let mut rendered = Rendered::members(interfaces.clone());
-        assert_eq!(rendered.name(0), b",\"in_iface\":\"eth0\"");
-        assert_eq!(rendered.name(1), b"");
+        assert_eq!(rendered.name(0).text(), b",\"in_iface\":\"eth0\"");
+        assert_eq!(rendered.name(1).text(), b"");
         assert_eq!(interfaces.push(String::new()), Some(1));
         assert_eq!(interfaces.push("a\"b".into()), Some(2));
-        assert_eq!(rendered.name(1), b"");
-        assert_eq!(rendered.name(2), b",\"in_iface\":\"a\\\"b\"");
+        assert_eq!(rendered.name(1).text(), b"");
+        assert_eq!(rendered.name(2).text(), b",\"in_iface\":\"a\\\"b\"");
         interfaces.rename(0, "lan");
         interfaces.rename(9, "none");
-        assert_eq!(rendered.name(0), b",\"in_iface\":\"lan\"");
+        assert_eq!(rendered.name(0).text(), b",\"in_iface\":\"lan\"");
     }
 
     #[test]
     fn a_name_is_one_word_of_a_line() {
         let mut words = Rendered::words(Interfaces::new(vec!["Local Area\n2".into()]));
-        assert_eq!(words.name(0), b"Local_Area_2");
-        assert_eq!(words.name(1), b"");
+        assert_eq!(words.name(0).text(), b"Local_Area_2");
+        assert_eq!(words.name(1).text(), b"");
     }
 
     #[test]

@@ -5,10 +5,14 @@ pub mod context;
 pub(crate) mod eve;
 pub(crate) mod flow_id;
 pub mod interfaces;
+mod piece;
 #[cfg(test)]
 pub(crate) mod samples;
+pub(crate) mod siphash;
 pub(crate) mod stamp;
 pub mod text;
+#[cfg(test)]
+mod twins;
 pub(crate) mod window;
 pub(crate) mod zeek;
 

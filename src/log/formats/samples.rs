@@ -9,6 +9,7 @@ use crate::flow::record::{
 use crate::inspect::detection::{
     AlertStatus, Detection, Evidence, Extent, Kind, Phase, Proof, SourceEvidence, Subject, Verdict,
 };
+use crate::log::block_record::{BlockRecord, Cause, Outcome, Why};
 use crate::log::event::{Body, Event, Step};
 use crate::log::notice::{Notice, Stats};
 use serde_json::json;
@@ -178,6 +179,62 @@ pub fn stats() -> Notice {
         last: true,
     };
     stats.notice(TS_NS)
+}
+
+/// A block, a refusal and an end.
+pub fn block() -> [BlockRecord; 3] {
+    let cause = Cause {
+        src: None,
+        kind: Kind::PortScan,
+        verdict: Some(Verdict::Scan),
+        proof: Proof::Handshake,
+        dst: ip("198.51.100.7"),
+        count: 12,
+        evidence: Evidence {
+            refused: 9,
+            unanswered: 2,
+            answered: 1,
+            ..Evidence::default()
+        },
+    };
+    let blocked = BlockRecord {
+        ts_ns: TS_NS,
+        net: ip("192.0.2.9").into(),
+        why: Why::Detection(cause),
+        outcome: Outcome::Blocked {
+            for_s: 3600,
+            until_ns: TS_NS + 3_600_000_000_000,
+            nth: 2,
+            delay_us: Some(1200),
+            renewed: false,
+        },
+        mode: "nft",
+        dry_run: false,
+    };
+    let refused = BlockRecord {
+        net: "2001:db8::/64".parse().expect("a network"),
+        outcome: Outcome::Refused {
+            reason: "gateway",
+            errno: None,
+        },
+        mode: "dry-run",
+        dry_run: true,
+        why: Why::Detection(Cause {
+            src: Some(ip("2001:db8::9")),
+            ..cause
+        }),
+        ..blocked.clone()
+    };
+    let ended = BlockRecord {
+        why: Why::Hand("noisy".into()),
+        outcome: Outcome::Ended {
+            cause: "expired",
+            since_ns: TS_NS - 1_000_000_000,
+            dropped: Some((3, 180)),
+        },
+        ..blocked.clone()
+    };
+    [blocked, refused, ended]
 }
 
 /// A run with rings, outputs and a few losses.

@@ -1,24 +1,26 @@
 //! Nanoseconds since the Unix epoch to date and time, UTC; the last second is cached.
 
 use super::append;
-use super::window::{Window, in_place};
+use super::window::Window;
 use jiff::Timestamp;
 use jiff::tz::Offset;
 
 const NS_PER_S: i64 = 1_000_000_000;
 /// Bytes of `2021-04-28 15:28:05`.
 const SECOND_LEN: usize = 19;
-/// The longest form: `2021-04-28T15:28:05.123456+0000`.
-pub const STAMP_MAX: usize = SECOND_LEN + ".123456+0000".len();
+/// Those, a dot, and as many as are copied at once.
+const DIGITS_LEN: usize = 24;
 
 /// Renders time stamps; a second is rendered once and cached.
 #[derive(Clone, Debug)]
 pub struct Stamp {
-    /// Start of the rendered second; `None`: none is rendered, or it starts before the first nanosecond of an `i64`.
-    start_ns: Option<i64>,
+    /// Start of the rendered second, and for how long it is valid: 0 where none is rendered, and for one that starts
+    /// before the first nanosecond of an `i64`.
+    start_ns: i64,
+    valid_ns: u64,
     separator: u8,
-    /// Date and time.
-    digits: [u8; SECOND_LEN],
+    /// Date and time, and a dot.
+    digits: [u8; DIGITS_LEN],
 }
 
 impl Stamp {
@@ -34,27 +36,29 @@ impl Stamp {
 
     fn with_separator(separator: u8) -> Self {
         Self {
-            start_ns: None,
+            start_ns: 0,
+            valid_ns: 0,
             separator,
-            digits: *b"0000-00-00 00:00:00",
+            digits: *b"0000-00-00 00:00:00.    ",
         }
     }
 
     /// Appends the whole second that holds `ts_ns`; before 1970 it is still the second below.
     pub fn append_seconds(&mut self, out: &mut Vec<u8>, ts_ns: i64) {
         self.turn_to(ts_ns);
-        out.extend_from_slice(&self.digits);
+        out.extend_from_slice(&self.digits[..SECOND_LEN]);
     }
 
     /// Appends the second's time of day: `15:28:05`.
     pub fn append_time_of_day(&mut self, out: &mut Vec<u8>, ts_ns: i64) {
         self.turn_to(ts_ns);
-        out.extend_from_slice(&self.digits[11..]);
+        out.extend_from_slice(&self.digits[11..SECOND_LEN]);
     }
 
     /// Appends seconds, microseconds and `Z` (RFC 3339).
     pub fn append_utc(&mut self, out: &mut Vec<u8>, ts_ns: i64) {
-        in_place(out, STAMP_MAX, |window| self.put_utc(window, ts_ns));
+        self.append_fraction(out, ts_ns);
+        out.push(b'Z');
     }
 
     /// The same to a window.
@@ -66,7 +70,8 @@ impl Stamp {
 
     /// Appends seconds, microseconds and `+0000`, as Suricata does.
     pub fn append_micros(&mut self, out: &mut Vec<u8>, ts_ns: i64) {
-        in_place(out, STAMP_MAX, |window| self.put_micros(window, ts_ns));
+        self.append_fraction(out, ts_ns);
+        out.extend_from_slice(b"+0000");
     }
 
     /// The same to a window.
@@ -76,11 +81,16 @@ impl Stamp {
         window.put(b"+0000");
     }
 
+    fn append_fraction(&mut self, out: &mut Vec<u8>, ts_ns: i64) {
+        let within_ns = self.turn_to(ts_ns);
+        out.extend_from_slice(&self.digits[..=SECOND_LEN]);
+        append::padded(out, within_ns / 1000, 6);
+    }
+
     #[inline(always)]
     fn put_fraction(&mut self, window: &mut Window<'_>, ts_ns: i64) {
         let within_ns = self.turn_to(ts_ns);
-        window.put(&self.digits);
-        window.put(b".");
+        window.put_first(&self.digits, SECOND_LEN + 1);
         window.six_digits(within_ns / 1000);
     }
 
@@ -88,17 +98,18 @@ impl Stamp {
     #[inline(always)]
     pub fn put_lead(&mut self, window: &mut Window<'_>, ts_ns: i64) {
         self.turn_to(ts_ns);
-        window.put(&self.digits);
+        window.put_first(&self.digits, SECOND_LEN);
         window.put(b": ");
     }
 
     /// Renders the second that holds `ts_ns`; returns the nanoseconds since its start.
     #[inline]
     fn turn_to(&mut self, ts_ns: i64) -> u64 {
-        let start = self.start_ns.and_then(|start| ts_ns.checked_sub(start));
-        match start {
-            Some(within_ns @ 0..NS_PER_S) => within_ns.unsigned_abs(),
-            _ => self.render(ts_ns),
+        let within_ns = ts_ns.wrapping_sub(self.start_ns).cast_unsigned();
+        if within_ns < self.valid_ns {
+            within_ns
+        } else {
+            self.render(ts_ns)
         }
     }
 
@@ -115,7 +126,9 @@ impl Stamp {
         self.put(11, 2, moment.hour().into());
         self.put(14, 2, moment.minute().into());
         self.put(17, 2, moment.second().into());
-        self.start_ns = second.checked_mul(NS_PER_S);
+        let start = second.checked_mul(NS_PER_S);
+        self.valid_ns = start.map_or(0, |_| NS_PER_S.unsigned_abs());
+        self.start_ns = start.unwrap_or(0);
         ts_ns.rem_euclid(NS_PER_S).unsigned_abs()
     }
 

@@ -6,11 +6,12 @@
 use super::append;
 use super::context::Context;
 use super::interfaces::Rendered;
-use super::stamp::{STAMP_MAX, Stamp};
-use super::window::{ENDPOINT_MAX, Window, in_place};
+use super::piece::EMPTY;
+use super::stamp::Stamp;
+use super::window::{Scratch, Window};
 use super::{Format, OutputTraits, Registered, SinkKind};
 use crate::books::record_kind::EventKind;
-use crate::flow::record::{FiveTuple, FlowRecord, proto_word};
+use crate::flow::record::{FiveTuple, FlowRecord, Volume, proto_word};
 use crate::inspect::detection::{Detection, Evidence, Extent, Phase, Subject};
 use crate::log::event::{Body, Event};
 use crate::log::fold::Fold;
@@ -38,7 +39,7 @@ pub static TEXT: Registered = Registered {
     renders: &EventKind::ALL,
     services: false,
     sink_kind: SinkKind::Lines,
-    events: &[EventKind::Connection, EventKind::Alert],
+    events: &[EventKind::Connection, EventKind::Alert, EventKind::Block],
     open: |context, traits| Box::new(Text::new(chosen(traits), context.clone())),
 };
 
@@ -62,6 +63,7 @@ struct Text {
     stamp: Stamp,
     /// Times within a line.
     inner: Stamp,
+    scratch: Scratch,
 }
 
 impl Text {
@@ -76,35 +78,38 @@ impl Text {
             context,
             inner: stamp.clone(),
             stamp,
+            scratch: Scratch::new(),
         }
     }
 
-    /// Appends the beginning of a line, then at most `room` bytes of `more`. `full` has the same columns in each line,
-    /// `-` if a value is missing. The colon is in both formats, so that one pattern finds a kind of line in either.
+    /// Appends the beginning of a line, then what `more` puts. `full` has the same columns in each line, `-` if a value
+    /// is missing. The colon is in both formats, so that one pattern finds a kind of line in either.
     #[inline(always)]
     fn begin(
         &mut self,
         out: &mut Vec<u8>,
         stamp_ns: i64,
         addresses: impl FnOnce() -> EventAddresses,
-        (room, more): (usize, impl FnOnce(&mut Window<'_>)),
+        more: impl FnOnce(&mut Window<'_>),
     ) {
-        let is_full = self.format == TextFormat::Full;
-        let addresses = if is_full { addresses() } else { None };
-        let name = addresses.map_or(&b""[..], |(index, ..)| self.interfaces.name(index));
-        let name = if name.is_empty() { b"-" } else { name };
-        let direction = addresses.map_or("-", |(_, src, dst)| (self.context.direction)(src, dst));
-        let columns = STAMP_MAX + name.len() + direction.len() + " : ".len();
-        in_place(out, columns + room, |window| {
-            if is_full {
-                self.stamp.put_utc(window, stamp_ns);
-                window.put(b" ");
-                window.text(name);
-                window.put(b" ");
-                window.word(direction);
-                window.put(b": ");
-            } else {
-                self.stamp.put_lead(window, stamp_ns);
+        self.scratch.append(out, |window| {
+            match self.format {
+                TextFormat::Short => self.stamp.put_lead(window, stamp_ns),
+                TextFormat::Full => {
+                    let addresses = addresses();
+                    let name = addresses.map_or(&EMPTY, |(index, ..)| self.interfaces.name(index));
+                    let direction =
+                        addresses.map_or("-", |(_, src, dst)| (self.context.direction)(src, dst));
+                    self.stamp.put_utc(window, stamp_ns);
+                    window.put(b" ");
+                    match name.text() {
+                        [] => window.put(b"-"),
+                        _ => window.piece(name),
+                    }
+                    window.put(b" ");
+                    window.word(direction);
+                    window.put(b": ");
+                }
             }
             more(window);
         });
@@ -178,14 +183,16 @@ impl Format for Text {
                     endpoints(window, b"New connection: ", tuple);
                     window.put(b"\n");
                 };
-                return self.begin(out, due_ns, of, (ENDPOINTS_MAX, more));
+                return self.begin(out, due_ns, of, more);
             }
             Body::Flow(flow) => {
                 let tuple = &flow.tuple;
                 let of = || Some((flow.interface, tuple.src, tuple.dst));
-                let more = |window: &mut Window<'_>| endpoints(window, b"Flow ended: ", tuple);
-                self.begin(out, due_ns, of, (ENDPOINTS_MAX, more));
-                flow_line(out, flow);
+                let more = |window: &mut Window<'_>| {
+                    endpoints(window, b"Flow ended: ", tuple);
+                    flow_line(window, flow);
+                };
+                self.begin(out, due_ns, of, more);
                 if !self.is_shown(due_ns, flow.end_ns) {
                     out.extend_from_slice(b", last packet ");
                     self.moment(out, flow.end_ns, due_ns);
@@ -199,11 +206,11 @@ impl Format for Text {
                 let dst = subject.dst();
                 let src = subject.src().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
                 let of = || Some((interface, src, dst));
-                self.begin(out, due_ns, of, NOTHING);
+                self.begin(out, due_ns, of, nothing);
                 self.alert(out, detection, due_ns);
             }
             Body::Folded(fold) => {
-                self.begin(out, due_ns, || None, NOTHING);
+                self.begin(out, due_ns, || None, nothing);
                 self.fold(out, fold, due_ns);
             }
         }
@@ -212,10 +219,11 @@ impl Format for Text {
 
     /// A record whose own time is a second or more from `stamp_ns` has that time, too.
     fn notice(&mut self, out: &mut Vec<u8>, notice: &Notice, stamp_ns: i64) {
-        self.begin(out, stamp_ns, || None, NOTHING);
+        self.begin(out, stamp_ns, || None, nothing);
         let text = match notice {
             Notice::Lifecycle { word, text, .. } => format!("Sensor {word}: {text}"),
             Notice::Stats { stats, .. } => stats_line(stats),
+            Notice::Block(record) => record.sentence(),
         };
         append::one_line(out, &text);
         if notice.ts_ns().abs_diff(stamp_ns) >= APART_NS {
@@ -227,9 +235,7 @@ impl Format for Text {
     }
 }
 
-/// Room for the words of [`endpoints`], both ends and the end of the line.
-const ENDPOINTS_MAX: usize = "New connection:  -> \n".len() + 2 * ENDPOINT_MAX;
-const NOTHING: (usize, fn(&mut Window<'_>)) = (0, |_| ());
+fn nothing(_: &mut Window<'_>) {}
 
 /// From this difference on, a sensor record has its own time, too.
 const APART_NS: u64 = 1_000_000_000;
@@ -245,25 +251,35 @@ fn endpoints<const LEN: usize>(window: &mut Window<'_>, word: &[u8; LEN], tuple:
 }
 
 /// What a line says of a flow behind its endpoints.
-fn flow_line(out: &mut Vec<u8>, flow: &FlowRecord) {
-    out.push(b' ');
-    proto(out, flow.tuple.proto);
-    out.push(b' ');
-    out.extend_from_slice(flow.conn_state.word().as_bytes());
-    out.push(b' ');
-    out.extend_from_slice(flow.reason.word().as_bytes());
-    out.extend_from_slice(b" after ");
-    seconds(out, flow.end_ns.saturating_sub(flow.start_ns));
-    for (word, volume) in [
-        (&b" s, sent "[..], &flow.orig),
-        (b", received ", &flow.resp),
-    ] {
-        out.extend_from_slice(word);
-        append::int(out, volume.packets);
-        out.extend_from_slice(b" packets ");
-        append::int(out, volume.bytes);
-        out.extend_from_slice(b" bytes");
+#[inline(always)]
+fn flow_line(window: &mut Window<'_>, flow: &FlowRecord) {
+    window.put(b" ");
+    match proto_word(flow.tuple.proto) {
+        Some(word) => window.word(word),
+        None => window.int(flow.tuple.proto.into()),
     }
+    window.put(b" ");
+    window.word(flow.conn_state.word());
+    window.put(b" ");
+    window.word(flow.reason.word());
+    window.put(b" after ");
+    let duration_ns = flow.end_ns.saturating_sub(flow.start_ns);
+    if duration_ns < 0 {
+        window.put(b"-");
+    }
+    window.seconds(duration_ns.unsigned_abs() / 1000);
+    window.put(b" s, sent ");
+    volume(window, &flow.orig);
+    window.put(b", received ");
+    volume(window, &flow.resp);
+}
+
+#[inline(always)]
+fn volume(window: &mut Window<'_>, volume: &Volume) {
+    window.int(volume.packets);
+    window.put(b" packets ");
+    window.int(volume.bytes);
+    window.put(b" bytes");
 }
 
 /// Prefixes that a line lists.
@@ -388,13 +404,6 @@ fn evidence(out: &mut Vec<u8>, detection: &Detection) {
         let _ = write!(out, ", {pending} may still answer");
     }
     let _ = write!(out, "; verdict: {verdict})");
-}
-
-fn proto(out: &mut Vec<u8>, proto: u8) {
-    match proto_word(proto) {
-        Some(word) => out.extend_from_slice(word.as_bytes()),
-        None => append::int(out, proto),
-    }
 }
 
 /// The last record is of the whole run.

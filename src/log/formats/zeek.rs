@@ -5,15 +5,15 @@
 //! duration and bytes of a flow are unset if it has no duration.
 
 use super::context::Context;
-use super::{Format, Registered, SinkKind, Stream, append, flow_id, text};
+use super::window::{Scratch, Window};
+use super::{Format, Registered, SinkKind, Stream, append, flow_id, siphash, text};
 use crate::books::record_kind::EventKind;
 use crate::flow::record::{FiveTuple, FlowRecord};
 use crate::inspect::detection::{Detection, Evidence};
 use crate::log::event::{Body, Event};
 use crate::log::notice::Notice;
 use crate::log::sinks::rotation::NameStamp;
-use siphasher::sip128::{Hasher128 as _, SipHasher13};
-use std::hash::Hasher as _;
+use std::io::Write as _;
 
 /// `zeek:DIR`.
 pub static ZEEK: Registered = Registered {
@@ -122,49 +122,46 @@ struct Zeek {
     context: Context,
     /// The sensor's name, escaped.
     peer: Vec<u8>,
+    scratch: Scratch,
 }
 
 /// A row: each value, then a tab.
-struct Row<'a>(&'a mut Vec<u8>);
+struct Row<'a, 'b>(&'a mut Window<'b>);
 
-impl Row<'_> {
-    fn put(&mut self, value: impl FnOnce(&mut Vec<u8>)) -> &mut Self {
+impl<'b> Row<'_, 'b> {
+    #[inline(always)]
+    fn put(&mut self, value: impl FnOnce(&mut Window<'b>)) -> &mut Self {
         value(self.0);
-        self.0.push(b'\t');
+        self.0.put(b"\t");
         self
     }
 
-    fn word(&mut self, word: &str) -> &mut Self {
-        self.put(|out| out.extend_from_slice(word.as_bytes()))
+    #[inline(always)]
+    fn word(&mut self, word: &'static str) -> &mut Self {
+        self.put(|window| window.word(word))
     }
 
+    #[inline(always)]
     fn unset(&mut self, fields: usize) -> &mut Self {
-        (0..fields).for_each(|_| self.0.extend_from_slice(b"-\t"));
+        (0..fields).for_each(|_| self.0.put(b"-\t"));
         self
     }
 
+    #[inline(always)]
     fn int(&mut self, value: u64) -> &mut Self {
-        self.put(|out| append::int(out, value))
+        self.put(|window| window.int(value))
     }
 
     /// A time or an interval: seconds with six decimals.
+    #[inline(always)]
     fn seconds(&mut self, ns: i64) -> &mut Self {
-        self.put(|out| {
+        self.put(|window| {
             let micros = ns.div_euclid(1000);
             if micros < 0 {
-                out.push(b'-');
+                window.put(b"-");
             }
-            append::int(out, micros.unsigned_abs() / 1_000_000);
-            out.push(b'.');
-            append::padded(out, micros.unsigned_abs(), 6);
+            window.seconds(micros.unsigned_abs());
         })
-    }
-
-    /// Ends the row in place of its last tab.
-    fn end(&mut self) {
-        if let Some(last) = self.0.last_mut() {
-            *last = b'\n';
-        }
     }
 }
 
@@ -172,53 +169,56 @@ impl Zeek {
     fn new(context: Context) -> Self {
         let mut peer = Vec::new();
         escaped(&mut peer, &context.host);
-        Self { context, peer }
+        Self {
+            context,
+            peer,
+            scratch: Scratch::new(),
+        }
     }
 
-    fn flow(&self, out: &mut Vec<u8>, flow: &FlowRecord) {
+    fn flow(&mut self, out: &mut Vec<u8>, flow: &FlowRecord) {
         let tuple = &flow.tuple;
-        let mut row = Row(out);
-        row.seconds(flow.start_ns);
-        row.put(|out| uid(out, flow));
-        for (address, port) in [(tuple.src, tuple.src_port), (tuple.dst, tuple.dst_port)] {
-            row.put(|out| append::ip(out, address));
-            row.int(u64::from(port));
-        }
-        row.word(proto(tuple)).unset(1);
-        let lasted_ns = flow.end_ns.saturating_sub(flow.start_ns);
-        if lasted_ns > 0 {
-            row.seconds(lasted_ns);
-            row.int(flow.orig.payload_bytes);
-            row.int(flow.resp.payload_bytes);
-        } else {
-            row.unset(3);
-        }
-        row.word(flow.conn_state.word());
-        match (self.context.direction)(tuple.src, tuple.dst) {
-            "in" => row.word("F").word("T"),
-            "out" => row.word("T").word("F"),
-            "local" => row.word("T").word("T"),
-            "transit" => row.word("F").word("F"),
-            _ => row.unset(2),
-        };
-        row.unset(1);
-        let history: Vec<u8> = flow.history.written().collect();
-        match history.is_empty() {
-            true => row.unset(1),
-            false => row.put(|out| out.extend_from_slice(&history)),
-        };
-        row.int(flow.orig.packets).unset(1);
-        row.int(flow.resp.packets).unset(2);
-        row.put(|out| out.extend_from_slice(&flow_id::community_id(tuple)));
-        row.end();
+        let direction = (self.context.direction)(tuple.src, tuple.dst);
+        self.scratch.append(out, |window| {
+            let ids = flow_id::ids(tuple, flow.isn);
+            let mut row = Row(window);
+            row.seconds(flow.start_ns);
+            row.put(|window| window.put(&uid(flow, ids.flow_id)));
+            for (address, port) in [(tuple.src, tuple.src_port), (tuple.dst, tuple.dst_port)] {
+                row.put(|window| window.ip(address));
+                row.put(|window| window.port(port));
+            }
+            row.word(proto(tuple)).unset(1);
+            let lasted_ns = flow.end_ns.saturating_sub(flow.start_ns);
+            if lasted_ns > 0 {
+                row.seconds(lasted_ns);
+                row.int(flow.orig.payload_bytes);
+                row.int(flow.resp.payload_bytes);
+            } else {
+                row.unset(3);
+            }
+            row.word(flow.conn_state.word());
+            row.put(|window| window.put(locals(direction))).unset(1);
+            row.put(|window| match flow.history.len() {
+                0 => window.put(b"-"),
+                len => window.put_first(&flow.history.letters, len),
+            });
+            row.int(flow.orig.packets).unset(1);
+            row.int(flow.resp.packets).unset(2);
+            window.put(&ids.community_id);
+            window.put(b"\n");
+        });
     }
 
-    fn detection(&self, out: &mut Vec<u8>, detection: &Detection) {
-        let mut row = Row(out);
-        row.seconds(detection.ts_ns).unset(8);
+    fn detection(&mut self, out: &mut Vec<u8>, detection: &Detection) {
         let about = detection.kind.about();
-        row.word(&about.proto.to_lowercase()).word(about.zeek_note);
-        row.put(|out| text::sentence(out, detection));
+        let unset = |out: &mut Vec<u8>| out.push(b'-');
+        self.scratch.append(out, |window| {
+            Row(window).seconds(detection.ts_ns).unset(8);
+        });
+        let proto = about.proto.to_lowercase();
+        let _ = write!(out, "{proto}\t{}\t", about.zeek_note);
+        text::sentence(out, detection);
         let Evidence {
             refused,
             unanswered,
@@ -227,26 +227,29 @@ impl Zeek {
             ..
         } = detection.evidence;
         let (phase, proof) = (detection.phase, detection.proof);
-        match detection.verdict {
-            Some(verdict) => row.word(&format!(
-                "{phase}; verdict: {verdict}; proof of the source: {proof}; {refused} refused, {unanswered} unanswered, \
+        let _ = write!(out, "\t{phase}");
+        if let Some(verdict) = detection.verdict {
+            let _ = write!(
+                out,
+                "; verdict: {verdict}; proof of the source: {proof}; {refused} refused, {unanswered} unanswered, \
                  {answered} answered, {pending} may still answer"
-            )),
-            None => row.word(phase.word()),
-        };
+            );
+        }
+        out.push(b'\t');
         match detection.subject.src() {
-            Some(src) => row.put(|out| append::ip(out, src)),
-            None => row.unset(1),
-        };
-        row.put(|out| append::ip(out, detection.subject.dst()));
+            Some(src) => append::ip(out, src),
+            None => unset(out),
+        }
+        out.push(b'\t');
+        append::ip(out, detection.subject.dst());
+        out.push(b'\t');
         match detection.subject.port() {
-            Some(port) => row.int(u64::from(port)),
-            None => row.unset(1),
-        };
-        row.int(detection.extent.count());
-        row.put(|out| out.extend_from_slice(&self.peer));
-        row.word("Notice::ACTION_LOG").word("(empty)").seconds(0);
-        row.unset(5).end();
+            Some(port) => append::int(out, port),
+            None => unset(out),
+        }
+        let _ = write!(out, "\t{}\t", detection.extent.count());
+        out.extend_from_slice(&self.peer);
+        out.extend_from_slice(b"\tNotice::ACTION_LOG\t(empty)\t0.000000\t-\t-\t-\t-\t-\n");
     }
 }
 
@@ -276,22 +279,48 @@ fn proto(tuple: &FiveTuple) -> &'static str {
     }
 }
 
-/// A flow's uid in Zeek's form: `C` and 17 letters and digits. The same flow has the same uid in every run.
-fn uid(out: &mut Vec<u8>, flow: &FlowRecord) {
-    const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    let mut hasher = SipHasher13::new_with_keys(0x7379_6e6c_6564_6765, 0x7a65_656b_5f75_6964);
-    let id = flow_id::flow_id(&flow.tuple, flow.isn);
-    for number in [id, flow.start_ns.cast_unsigned(), u64::from(flow.id)] {
-        hasher.write_u64(number);
-    }
-    hasher.write_u8(u8::from(flow.joined));
-    let mut left = hasher.finish128().as_u128();
-    out.push(b'C');
-    for _ in 0..17 {
-        out.push(LETTERS[(left % 62) as usize]);
-        left /= 62;
+/// `local_orig` and `local_resp` of a direction.
+fn locals(direction: &str) -> &'static [u8; 3] {
+    match direction {
+        "in" => b"F\tT",
+        "out" => b"T\tF",
+        "local" => b"T\tT",
+        "transit" => b"F\tF",
+        _ => b"-\t-",
     }
 }
+
+/// A flow's uid in Zeek's form: `C` and 17 letters and digits. The same flow has the same uid in every run.
+fn uid(flow: &FlowRecord, flow_id: u64) -> [u8; 18] {
+    const KEY: [u64; 2] = [0x7379_6e6c_6564_6765, 0x7a65_656b_5f75_6964];
+    /// Numbers of ten letters.
+    const TEN: u128 = 62_u128.pow(10);
+    let words = [
+        flow_id,
+        flow.start_ns.cast_unsigned(),
+        flow.id.into(),
+        u64::from(flow.joined) | 25 << 56,
+    ];
+    let hash = siphash::wide_of_words(KEY, words);
+    let mut uid = [b'C'; 18];
+    // The low letters come first; divisions of 128 bits are few.
+    let parts = [(hash % TEN, 1..11), (hash / TEN % TEN, 11..18)];
+    for (number, place) in parts {
+        let mut left = u64::try_from(number).expect("below 2^64");
+        for letters in uid[place].chunks_mut(2) {
+            let [high, low] = PAIRS[(left % 3844) as usize];
+            left /= 3844;
+            letters[0] = low;
+            if let Some(second) = letters.get_mut(1) {
+                *second = high;
+            }
+        }
+    }
+    uid
+}
+
+static PAIRS: [[u8; 2]; 3844] =
+    flow_id::pairs(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");
 
 /// A string as Zeek writes it: backslashes, control characters and non-ASCII bytes are `\xHH`. A string that would
 /// look unset or empty is escaped, too.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::books::record_kind::KINDS;
 use crate::inspect::detection::Phase;
 use crate::log::event::{Event, Step};
 use crate::log::fold::{Fold, Folds};
@@ -24,18 +25,11 @@ fn logger_of(spec: &str, consumers: Vec<Consumer>, clock: LoggerClock) -> Logger
         frames: false,
     };
     let specs = [spec.parse().expect("a spec")];
-    Logger {
-        merge: Merge::new(consumers, None),
-        tap: Tap::default(),
-        outputs: Outputs::open(&specs, &context).expect("open"),
-        budget: Budget::new(Some(1)),
-        folding: Folding::Shards(None),
-        notices: Notices::channel().1,
-        control: Arc::default(),
-        clock,
-        run_time: None,
-        lag_us: Some(lag_histogram()),
-    }
+    let outputs = Outputs::open(&specs, &context).expect("open");
+    let mut logger = Logger::new(Merge::new(consumers, None), outputs, clock);
+    logger.budget = Budget::new(Some(1));
+    logger.lag_us = Some(lag_histogram());
+    logger
 }
 
 #[test]
@@ -122,24 +116,24 @@ fn a_run_writes_everything_folds_by_budget_and_closes_its_books() {
     worker.join().expect("no panic");
     let mut so_far = None;
     let summary = logger.finish_with(|summary| {
-        so_far = Some(summary.outputs[0]);
+        so_far = Some(summary.outputs[0].counts);
         Some(samples::stats())
     });
-    let counts = &summary.outputs[0];
+    let counts = &summary.outputs[0].counts;
     assert!(counts.closed());
     assert_eq!(
         (counts.written, counts.folded),
-        ([100, 1, 0, 1, 1], [0, 2, 0, 0, 0])
+        ([100, 1, 0, 1, 1, 0], [0, 2, 0, 0, 0, 0])
     );
     let before = so_far.expect("asked");
     assert_eq!(
         (before.written, before.pending),
-        ([100, 1, 0, 0, 1], [0; KINDS]),
+        ([100, 1, 0, 0, 1, 0], [0; KINDS]),
         "the last record comes when all others are written"
     );
     assert_eq!(
         (sender.sent(), summary.own),
-        ([0, 0, 0, 0, 1], [0, 0, 0, 1, 1])
+        ([0, 0, 0, 0, 1, 0], [0, 0, 0, 1, 1, 0])
     );
     assert_eq!(summary.lag_us.map(|lags| lags.len()), Some(103));
     let text = std::fs::read_to_string(path).expect("read");
@@ -266,11 +260,39 @@ fn parts_of_several_shards_are_one_flood_record() {
     }
     let sent = BTreeMap::from_iter((0..150).map(|port| (port, u64::from(SENT) / 150)));
     assert_eq!(all, sent);
-    let counts = &summary.outputs[0];
+    let counts = &summary.outputs[0].counts;
     assert!(counts.closed());
     assert_eq!(counts.written[0] + counts.folded[0], u64::from(SENT));
     assert_eq!(
         (summary.log.late_records, summary.log.folded_connections),
         (0, counts.folded[0])
     );
+}
+
+#[test]
+fn events_without_a_queue_make_the_same_log_and_are_flushed_when_none_comes() {
+    let dir = tempfile::tempdir().expect("directory");
+    let count = u32::try_from(2 * BATCH + 100).expect("small");
+    let logs = [true, false].map(|queued| {
+        let path = dir.path().join(if queued { "queued" } else { "direct" });
+        let spec = format!("text:{}", path.display());
+        let (mut producer, consumer) = queue(count as usize);
+        let mut logger = logger(&spec, consumer, Box::new(|| 0));
+        logger.start();
+        for isn in 0..count {
+            let mut event = samples::at(isn.into(), isn);
+            match queued {
+                true => assert!(producer.push(event).is_ok()),
+                false => logger.take(&mut event),
+            }
+        }
+        drop(producer);
+        while logger.turn() > 0 {}
+        let content = std::fs::read_to_string(path).expect("a log");
+        assert_eq!(content.lines().count(), count as usize, "before the end");
+        let published = logger.finish();
+        (content, published.outputs[0].counts, published.log)
+    });
+    assert_eq!(logs[0].0, logs[1].0);
+    assert_eq!(format!("{:?}", logs[0]), format!("{:?}", logs[1]));
 }

@@ -5,9 +5,11 @@ use crate::log::formats::interfaces::Interfaces;
 use crate::log::formats::samples;
 use crate::log::formats::text::{self, TextFormat};
 use crate::log::sinks::lines::Lines;
+use crate::log::sinks::spec::EventSet;
+use serde_json::Value;
 use std::sync::Arc;
 
-fn context() -> Context {
+pub(super) fn context() -> Context {
     Context {
         host: "edge".into(),
         interfaces: Interfaces::default(),
@@ -41,13 +43,16 @@ fn each_output_gets_what_it_asks_for_and_its_books_close() {
     let counts = outputs.counts();
     let whole = |count: &OutputCounts| count.closed() && count.pending == [0; KINDS];
     assert!(counts.iter().all(whole));
-    assert_eq!(counts[0].written, [1, 1, 0, 0, 0]);
-    assert_eq!(counts[1].written, [1, 1, 1, 1, 1]);
+    assert_eq!(counts[0].written, [1, 1, 0, 0, 0, 0]);
+    assert_eq!(counts[1].written, [1, 1, 1, 1, 1, 0]);
     assert_eq!(counts[1].folded[EventKind::Alert as usize], 1);
-    assert_eq!(counts[2].dropped[Cause::DiskFull as usize], [0, 0, 1, 0, 0]);
+    assert_eq!(
+        counts[2].dropped[Cause::DiskFull as usize],
+        [0, 0, 1, 0, 0, 0]
+    );
     assert_eq!(
         counts[2].dropped[Cause::QueueFull as usize],
-        [0, 0, 3, 0, 0]
+        [0, 0, 3, 0, 0, 0]
     );
     let eve = std::fs::read_to_string(path("eve")).expect("read");
     for line in eve.lines() {
@@ -61,7 +66,7 @@ fn a_recovery_names_counts_cause_and_time() {
     let recovery = Recovery {
         since_ns: samples::TS_NS,
         cause: Cause::DiskFull,
-        lost: [7, 0, 2, 0, 0],
+        lost: [7, 0, 2, 0, 0, 0],
     };
     let Notice::Lifecycle { text, .. } = recovery_notice(Some(0), &recovery, 0) else {
         panic!("no lifecycle");
@@ -180,7 +185,7 @@ fn files_get_full_lines_and_standard_output_and_terminals_short_ones() {
     let file = dir.path().join("log");
     let format = |target: &str, asked: Option<TextFormat>| {
         let spec: OutputSpec = format!("text:{target}").parse().expect("a spec");
-        let sink = sinks::open(&spec).expect("it opens");
+        let sink = sinks::open(&spec, &Archive::default(), 0).expect("it opens");
         let text_format = asked;
         let spec = OutputSpec {
             text_format,
@@ -197,4 +202,97 @@ fn files_get_full_lines_and_standard_output_and_terminals_short_ones() {
             assert_eq!(format(target, Some(asked)), asked, "{target}");
         }
     }
+}
+
+#[test]
+fn outputs_are_added_and_removed_and_all_books_close() {
+    let dir = tempfile::tempdir().expect("directory");
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let spec = |value: String| -> OutputSpec { value.parse().expect("a spec") };
+    let specs = [
+        spec(format!("text:{},events=connection", path("old"))),
+        spec(format!("eve:{}", path("eve"))),
+        spec("text:/dev/full,events=connection".into()),
+    ];
+    let mut outputs = Outputs::open(&specs, &context()).expect("open");
+    let event = samples::connection();
+    outputs.write(&event, LogTime::packet(event.step.due_ns()), 0);
+    outputs.fold_alert();
+    let new = spec(format!("text:{},events=connection+alert", path("new")));
+    let sink = sinks::open(&new, outputs.archive(), 3).expect("it opens");
+    outputs.change(
+        changes::OutputChanges {
+            removed: vec![0, 2],
+            asked: vec![(1, EventSet::of(&[EventKind::Lifecycle]))],
+            added: vec![(new, sink)],
+            context: context(),
+        },
+        0,
+    );
+    assert!(outputs.counts().iter().all(OutputCounts::closed));
+    let event = samples::connection();
+    outputs.write(&event, LogTime::packet(event.step.due_ns()), 0);
+    outputs.note_queue_full([3, 0, 0], 0);
+    assert!(outputs.reopen(0).is_empty());
+    outputs.finish(0);
+    let counts = outputs.counts();
+    assert!(counts.iter().all(OutputCounts::closed), "{counts:?}");
+    let connection = EventKind::Connection as usize;
+    let written = counts.iter().map(|one| one.written[connection]);
+    assert_eq!(written.collect::<Vec<_>>(), [1, 1, 0, 1]);
+    let lost = |at: usize, cause: Cause| counts[at].dropped[cause as usize][connection];
+    assert_eq!(lost(2, Cause::DiskFull), 1, "dropped when it was removed");
+    assert_eq!(
+        (lost(0, Cause::QueueFull), lost(3, Cause::QueueFull)),
+        (0, 3)
+    );
+    let lines = |name: &str| {
+        std::fs::read_to_string(path(name))
+            .expect("a log")
+            .lines()
+            .count()
+    };
+    // In eve also that two were removed and one was added.
+    assert_eq!((lines("old"), lines("new"), lines("eve")), (1, 1, 4));
+    let names: Vec<String> = outputs.books().into_iter().map(|one| one.name).collect();
+    assert_eq!(names[2], "text:/dev/full");
+    assert_eq!(outputs.own()[EventKind::Lifecycle as usize], 3);
+}
+
+#[test]
+fn another_process_goes_on_with_what_a_reload_has_left_open() {
+    let dir = tempfile::tempdir().expect("directory");
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let spec = |name: &str| -> OutputSpec {
+        let value = format!("text:{},events=connection", path(name));
+        value.parse().expect("a spec")
+    };
+    let write = |outputs: &mut Outputs| {
+        let event = samples::connection();
+        outputs.write(&event, LogTime::packet(event.step.due_ns()), 0);
+        outputs.finish(0);
+    };
+    let mut before = Outputs::open(&["gone", "kept"].map(spec), &context()).expect("open");
+    write(&mut before);
+    let sink = sinks::open(&spec("new"), before.archive(), 2).expect("it opens");
+    before.change(
+        changes::OutputChanges {
+            removed: vec![0],
+            asked: vec![],
+            added: vec![(spec("new"), sink)],
+            context: context(),
+        },
+        0,
+    );
+    write(&mut before);
+    let progress = before.progress();
+    drop(before);
+    let names = ["new", "other", "kept"];
+    let mut next = Outputs::open(&names.map(spec), &context()).expect("open");
+    next.go_on(&progress, 0).expect("its books");
+    write(&mut next);
+    let counts = next.counts();
+    assert!(counts.iter().all(OutputCounts::closed), "{counts:?}");
+    let written = counts.iter().map(|one| one.written[0]);
+    assert_eq!(written.collect::<Vec<_>>(), [2, 1, 3]);
 }

@@ -1,6 +1,7 @@
 //! Output descriptors that never block: a write that would block fails with `WouldBlock`.
 
 use super::spec::{Target, folder};
+use super::torn::{self, Tail};
 use crate::words::shown;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, send};
@@ -10,12 +11,15 @@ use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// A pipe with any room takes this much at once (`PIPE_BUF`).
 const PIPE_BYTES: usize = 4096;
+
+/// Non-blocking: a named pipe without a reader is an error at once. Close-on-exec comes from std.
+const SAFE: i32 = libc::O_NOFOLLOW | libc::O_NOCTTY | libc::O_NONBLOCK;
 
 /// An output that cannot be opened.
 #[derive(Debug)]
@@ -33,6 +37,11 @@ impl OpenError {
             Some(libc::EISDIR) => " (a directory: name a file in it)".to_owned(),
             Some(libc::ENXIO) => {
                 " (a socket, or a named pipe without a reader: start the reader first)".to_owned()
+            }
+            // In /sys nobody may.
+            Some(libc::EACCES) if refuses_files(folder(path)).is_none() => {
+                " (this user may not write there: name another place, or start as a user who may)"
+                    .to_owned()
             }
             // A folder in /proc exists and yet answers ENOENT.
             Some(libc::ENOENT) if !folder(path).exists() => {
@@ -52,6 +61,12 @@ impl OpenError {
 
     pub(super) fn kind(&self) -> ErrorKind {
         self.source.kind()
+    }
+}
+
+impl From<OpenError> for io::Error {
+    fn from(error: OpenError) -> Self {
+        error.source
     }
 }
 
@@ -112,6 +127,42 @@ impl Descriptor {
         matches!((here, there), (Ok(here), Ok(there)) if here == there)
     }
 
+    /// Whether what is written from now on is lost: the file was removed, or another file has its name.
+    ///
+    /// A file that was renamed is not lost: whoever did that sends SIGHUP.
+    pub fn is_replaced(&self, path: &Path) -> bool {
+        let is_plain = self.file.metadata().is_ok_and(|about| about.is_file());
+        match path.symlink_metadata() {
+            Ok(there) if there.is_file() => is_plain && !self.is_at(path),
+            _ => self.is_removed(),
+        }
+    }
+
+    /// Whether it is a regular file.
+    pub fn is_file(&self) -> bool {
+        self.file.metadata().is_ok_and(|about| about.is_file())
+    }
+
+    /// Whether it is a regular file that has no name any more.
+    pub fn is_removed(&self) -> bool {
+        let about = self.file.metadata();
+        about.is_ok_and(|about| about.is_file() && about.nlink() == 0)
+    }
+
+    /// Bytes of a regular file.
+    pub fn size(&self) -> u64 {
+        let about = self.file.metadata().ok();
+        about.map_or(0, |about| if about.is_file() { about.len() } else { 0 })
+    }
+
+    /// When a regular file was made, ns since the Unix epoch; where the file system does not know, when it was written.
+    pub fn made_ns(&self) -> Option<i64> {
+        let about = self.file.metadata().ok()?;
+        let made = about.created().or_else(|_| about.modified()).ok()?;
+        let since = made.duration_since(UNIX_EPOCH).ok()?;
+        i64::try_from(since.as_nanos()).ok()
+    }
+
     pub fn is_terminal(&self) -> bool {
         self.file.is_terminal()
     }
@@ -139,22 +190,21 @@ impl Descriptor {
         Self { file, way }
     }
 
-    /// Opens a file to append to, created with mode 0640 if it is missing. The second value: its last line lacks the
-    /// newline.
+    /// Opens a file to append to, created with mode 0640 if it is missing, and locks it until it is closed. The second
+    /// value: what became of its end.
     ///
     /// # Errors
     ///
-    /// [`OpenError`] for symbolic links, directories, block devices, and whatever open(2) refuses.
-    pub fn open(path: &Path) -> Result<(Self, bool), OpenError> {
+    /// [`OpenError`] for symbolic links, directories, block devices, a file that another process writes, and whatever
+    /// open(2) refuses.
+    pub fn open(path: &Path) -> Result<(Self, Tail), OpenError> {
         let error = |source| OpenError::of(path, source);
-        // Non-blocking: a named pipe without a reader is an error at once. Close-on-exec comes from std.
-        let safe = libc::O_NOFOLLOW | libc::O_NOCTTY | libc::O_NONBLOCK;
         let mut options = OpenOptions::new();
         options
             .append(true)
             .create(true)
             .mode(0o640)
-            .custom_flags(safe);
+            .custom_flags(SAFE);
         let file = options.open(path).map_err(error)?;
         let about = file.metadata().map_err(error)?;
         let kind = about.file_type();
@@ -162,10 +212,15 @@ impl Descriptor {
             let refused = error(ErrorKind::InvalidInput.into());
             return Err(refused.with_hint("neither file, character device nor pipe"));
         }
-        let torn =
-            kind.is_file() && about.len() > 0 && is_torn(path, about.ino(), safe, about.len());
+        if kind.is_file() {
+            lock_file(path, &file)?;
+        }
+        let tail = match kind.is_file() && about.len() > 0 {
+            true => mend(path, &file, false),
+            false => Tail::Whole,
+        };
         let way = Way::Plain;
-        Ok((Self { file, way }, torn))
+        Ok((Self { file, way }, tail))
     }
 
     /// Writes as much as fits.
@@ -195,8 +250,8 @@ impl Descriptor {
     }
 }
 
-/// The error of creating a file in `/proc` or `/sys`, whose permissions look writable.
-fn refuses_files(folder: &Path) -> Option<io::Error> {
+/// The error of creating a file or folder in `/proc` or `/sys`, whose permissions look writable.
+pub(crate) fn refuses_files(folder: &Path) -> Option<io::Error> {
     let kind = statfs(folder).ok()?.filesystem_type();
     let errno = match kind {
         PROC_SUPER_MAGIC => libc::ENOENT,
@@ -233,6 +288,21 @@ pub fn would_open(target: &Target) -> Result<(), OpenError> {
             refuses_files(folder).map_or(Ok(()), |source| Err(refuse(source)))
         }
         Err(other) => Err(refuse(other)),
+    }
+}
+
+/// Whether a file can be rotated.
+///
+/// # Errors
+///
+/// It is there, and no regular file. Links and folders have errors of their own.
+pub(super) fn is_plain_or_missing(path: &Path) -> Result<(), OpenError> {
+    match path.symlink_metadata() {
+        Ok(about) if !(about.is_file() || about.is_symlink() || about.is_dir()) => {
+            let refused = OpenError::of(path, ErrorKind::InvalidInput.into());
+            Err(refused.with_hint("rotate= takes a regular file: leave it out, or name a file"))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -279,14 +349,34 @@ pub(super) fn lock_folder(folder: &Path) -> Result<File, OpenError> {
     Err(refused)
 }
 
-/// Whether the file's last byte is no newline. A file that we may not read counts as whole.
-fn is_torn(path: &Path, ino: u64, flags: i32, len: u64) -> bool {
-    let Ok(file) = OpenOptions::new().read(true).custom_flags(flags).open(path) else {
-        return false;
+/// Locks a file against other processes that write it (flock(2), exclusive): each line would be there twice, and the one
+/// would cut off what the other has half written. A file system that knows no locks is no error.
+fn lock_file(path: &Path, file: &File) -> Result<(), OpenError> {
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => {
+            let refused = OpenError::of(path, ErrorKind::ResourceBusy.into());
+            Err(refused.with_hint(
+                "locked by another process that writes there: name another file, or stop that process",
+            ))
+        }
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
+    }
+}
+
+/// Mends the end of a file; `any`: whatever is there is a record. A file that we may not read counts as whole.
+pub(super) fn mend(path: &Path, writing: &File, any: bool) -> Tail {
+    let mut options = OpenOptions::new();
+    let reading = options.read(true).custom_flags(SAFE).open(path);
+    let (Ok(reading), Ok(about)) = (reading, writing.metadata()) else {
+        return Tail::Whole;
     };
-    let mut last = [b'\n'];
-    let same = file.metadata().is_ok_and(|about| about.ino() == ino);
-    same && file.read_exact_at(&mut last, len - 1).is_ok() && last != [b'\n']
+    let is_same = reading
+        .metadata()
+        .is_ok_and(|one| one.ino() == about.ino() && one.dev() == about.dev());
+    match is_same {
+        true => torn::mend(&reading, writing, about.len(), any).unwrap_or(Tail::Foreign),
+        false => Tail::Whole,
+    }
 }
 
 #[cfg(test)]

@@ -2,32 +2,33 @@
 //!
 //! A stream's file is created with its first record, as `NAME.log`. Rotation closes it and renames it to
 //! `NAME.2026-11-29-05-00-00.log`, the time at which it was opened. A `NAME.log` of a killed run is renamed in the
-//! same way, never appended to. A file that cannot be written (full disk) is not closed: records are buffered, and
-//! dropped and counted once the buffer is full, as for lines.
+//! same way, never appended to. With `rotate=` it is then the archiver's. A file that cannot be written (full disk) is
+//! not closed: records are buffered, and dropped and counted once the buffer is full, as for lines.
 //!
 //! The folder is locked while the output is open: a second sensor would rename the first one's open files.
 
+use super::archive::{Archive, Names, Shelf};
 use super::descriptor::{self, Descriptor, OpenError};
 use super::lines::{Lines, Patience, RETRY_NS};
 use super::recovery::{Recovery, cause_of};
-use super::rotation::{NameStamp, Rotation};
+use super::rotation::Rotation;
 use super::spec::Target;
+use super::torn::Tail;
 use super::{Carried, Entry, Moment, Sink};
 use crate::books::output::{CAUSES, Cause};
-use crate::books::record_kind::KINDS;
+use crate::books::record_kind::{EventKind, KINDS};
 use crate::log::formats::Stream;
-use std::fs::{self, File};
+use std::fs::{File, OpenOptions};
 use std::path::PathBuf;
 use std::time::UNIX_EPOCH;
-
-/// Letters of [`NameStamp`].
-const STAMP_LEN: usize = 19;
 
 /// The files of one output.
 pub struct Files {
     /// Locked, so that no other sensor renames or removes files there. The lock ends with the descriptor.
     _folder: File,
     streams: Vec<StreamFile>,
+    /// Index of the stream of each kind.
+    of_kind: [Option<usize>; KINDS],
     rotation: Rotation,
     live: bool,
 }
@@ -43,9 +44,11 @@ struct StreamFile {
     /// The outage if no file could be opened, and the time of the last try.
     refused: Option<(Recovery, i64)>,
     recovered: Option<Recovery>,
+    /// Bytes of records that were cut off.
+    torn: Option<u64>,
     dropped: [[u64; KINDS]; CAUSES],
-    /// Time and number in the name of the last closed file.
-    named: Option<(String, u32)>,
+    /// Its closed files.
+    shelf: Shelf,
 }
 
 #[derive(Clone, Copy)]
@@ -71,7 +74,7 @@ impl Opened {
 }
 
 impl Files {
-    /// Files of these streams in an existing folder.
+    /// Files of these streams in an existing folder, for the output with this number.
     ///
     /// # Errors
     ///
@@ -80,11 +83,13 @@ impl Files {
         target: &Target,
         streams: &'static [Stream],
         rotation: Rotation,
+        (archive, output): (&Archive, usize),
     ) -> Result<Self, OpenError> {
         let folder = target.path();
         descriptor::would_hold_files(folder)?;
         let locked = descriptor::lock_folder(folder)?;
-        let file_of = |stream| StreamFile {
+        let file_of = |stream: &'static Stream| StreamFile {
+            shelf: archive.add(Names::of_stream(folder, stream.name), output, rotation),
             stream,
             folder: folder.to_owned(),
             lines: None,
@@ -92,46 +97,44 @@ impl Files {
             patience: None,
             refused: None,
             recovered: None,
+            torn: None,
             dropped: [[0; KINDS]; CAUSES],
-            named: None,
         };
+        let of_kind = |kind| streams.iter().position(|one| one.events.contains(&kind));
         Ok(Self {
             _folder: locked,
+            of_kind: EventKind::ALL.map(of_kind),
             streams: streams.iter().map(file_of).collect(),
             rotation,
             live: false,
         })
     }
 
+    /// Ends all files with their footers; `end` writes what is left, or drops it.
+    fn end_all(&mut self, at: Moment, end: fn(&mut Lines, Moment)) {
+        for stream in &mut self.streams {
+            let (Some(open), Some(lines)) = (&mut stream.open, &mut stream.lines) else {
+                continue;
+            };
+            open.ending = true;
+            open.append_footer(stream.stream, lines, at);
+            end(lines, at);
+            // A file without its footer keeps its name: the next run renames it.
+            if self.rotation.is_on() && lines.blocked().is_none() {
+                stream.end(at);
+            }
+        }
+    }
+
     fn of(&mut self, entry: Entry) -> Option<&mut StreamFile> {
-        let mut streams = self.streams.iter_mut();
-        streams.find(|one| one.stream.events.contains(&entry.kind))
+        let index = self.of_kind[entry.kind as usize]?;
+        self.streams.get_mut(index)
     }
 }
 
 impl StreamFile {
     fn path(&self) -> PathBuf {
         self.folder.join(format!("{}.log", self.stream.name))
-    }
-
-    /// A free name for a closed file, numbered after earlier ones of the same second.
-    fn name_of_closed(&mut self, opened_ns: i64) -> PathBuf {
-        let stamp = NameStamp(opened_ns).to_string();
-        let name = self.stream.name;
-        let first = match &self.named {
-            Some((last, number)) if *last == stamp => number + 1,
-            _ => 0,
-        };
-        let path = |n: u32| match n {
-            0 => self.folder.join(format!("{name}.{stamp}.log")),
-            _ => self.folder.join(format!("{name}.{stamp}-{n}.log")),
-        };
-        let mut numbers = first..;
-        let free = numbers.find(|&n| path(n).symlink_metadata().is_err());
-        let number = free.expect("numbers do not end before free names");
-        let path = path(number);
-        self.named = Some((stamp, number));
-        path
     }
 
     /// Renames the file that a former run left.
@@ -147,8 +150,16 @@ impl StreamFile {
         let age = about.modified().ok();
         let since = age.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
         let ns = since.and_then(|since| i64::try_from(since.as_nanos()).ok());
-        let aside = self.name_of_closed(ns.unwrap_or(0));
-        fs::rename(&path, &aside).map_err(|source| OpenError::of(&path, source))
+        if let Ok(file) = OpenOptions::new().append(true).open(&path)
+            && let Tail::Cut(bytes) = descriptor::mend(&path, &file, true)
+        {
+            *self.torn.get_or_insert(0) += bytes;
+        }
+        let begun_ns = ns.unwrap_or(0);
+        let aside = self.shelf.put(&path, begun_ns);
+        let place = aside.map_err(|source| OpenError::of(&path, source))?;
+        self.shelf.closed(place, begun_ns);
+        Ok(())
     }
 
     fn begin(&mut self, at: Moment) -> Result<(), OpenError> {
@@ -158,7 +169,7 @@ impl StreamFile {
         match &mut self.lines {
             Some(lines) => lines.go_on_in(file),
             none => {
-                let mut lines = Lines::new(Target::Path(path), file, false);
+                let mut lines = Lines::new(Target::Path(path), file);
                 if let Some(patience) = &self.patience {
                     lines.set_patience(patience.clone());
                 }
@@ -180,7 +191,7 @@ impl StreamFile {
     }
 
     /// Closes the file once everything is written; false while bytes are buffered.
-    fn end(&mut self, rotation: &Rotation, at: Moment) -> bool {
+    fn end(&mut self, at: Moment) -> bool {
         let (Some(opened), Some(lines)) = (&mut self.open, &mut self.lines) else {
             return true;
         };
@@ -198,49 +209,25 @@ impl StreamFile {
         // A file that another program has moved stays where it is.
         if self.lines.as_ref().is_some_and(|lines| lines.is_at(&path)) {
             // If the rename fails, the next file renames it.
-            let closed = self.name_of_closed(opened_ns);
-            let _ = fs::rename(&path, closed);
+            match self.shelf.put(&path, opened_ns) {
+                Ok(place) => {
+                    self.shelf.closed(place, opened_ns);
+                    self.shelf.succeed(&path);
+                }
+                Err(error) => self.shelf.fail(&path, &error),
+            }
         }
         self.open = None;
-        self.remove_surplus(rotation);
         true
-    }
-
-    /// Removes the oldest closed files beyond `keep`.
-    fn remove_surplus(&self, rotation: &Rotation) {
-        let Some(keep) = rotation.keep else { return };
-        let name = self.stream.name;
-        // Sorts by time, then by number within the second.
-        let place = |file: &str| {
-            let inner = file.strip_prefix(name)?.strip_prefix('.')?;
-            let (moment, number) = inner.strip_suffix(".log")?.split_at_checked(STAMP_LEN)?;
-            let digits = |c: char| c.is_ascii_digit() || c == '-';
-            let number = match number.strip_prefix('-') {
-                Some(number) => number.parse::<u32>().ok()?,
-                None if number.is_empty() => 0,
-                None => return None,
-            };
-            let all = moment.chars().all(digits);
-            all.then(|| (moment.to_owned(), number, file.to_owned()))
-        };
-        let Ok(entries) = fs::read_dir(&self.folder) else {
-            return;
-        };
-        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let mut closed: Vec<_> = names.filter_map(|file| place(&file)).collect();
-        closed.sort_unstable();
-        let surplus = closed.len().saturating_sub(keep as usize);
-        for (_, _, file) in &closed[..surplus] {
-            let _ = fs::remove_file(self.folder.join(file));
-        }
     }
 
     /// Makes sure that a file is open for the next record.
     fn ready(&mut self, rotation: &Rotation, at: Moment) -> Result<(), Cause> {
         let due = self
             .open
+            .as_ref()
             .is_some_and(|open| open.ending || rotation.is_due(open.at_ns, open.bytes, at.log_ns));
-        if due && !self.end(rotation, at) {
+        if due && !self.end(at) {
             // The disk is full: records go on in this file, as far as the buffer has room, and it is ended later.
             let (Some(lines), Some(open)) = (&mut self.lines, &mut self.open) else {
                 return Err(Cause::Io);
@@ -329,30 +316,32 @@ impl Sink for Files {
             }
             // Live, the time of the log advances without records: a file ends in a silent hour, too.
             let Some(open) = stream.open else { continue };
+            if let Some(lines) = stream.lines.as_mut().filter(|_| live) {
+                if lines.waiting_bytes() == 0 && lines.is_removed(at.now_ns) {
+                    // The next record begins another, or counts as lost.
+                    stream.open = None;
+                    continue;
+                }
+                let total = lines.written_bytes();
+                stream.shelf.report(open.at_ns, total, at.now_ns);
+            }
             if open.ending || live && rotation.is_due(open.at_ns, open.bytes, at.log_ns) {
-                stream.end(&rotation, at);
+                stream.end(at);
             }
         }
     }
 
     fn finish(&mut self, at: Moment) {
-        for stream in &mut self.streams {
-            let (Some(open), Some(lines)) = (&mut stream.open, &mut stream.lines) else {
-                continue;
-            };
-            open.ending = true;
-            open.append_footer(stream.stream, lines, at);
-            lines.finish(at);
-            // A file without its footer keeps its name: the next run renames it.
-            if self.rotation.is_on() && lines.blocked().is_none() {
-                stream.end(&self.rotation, at);
-            }
-        }
+        self.end_all(at, Lines::finish);
+    }
+
+    fn close(&mut self, at: Moment) {
+        self.end_all(at, Lines::close);
     }
 
     fn reopen(&mut self, at: Moment) -> Result<(), OpenError> {
         for stream in &mut self.streams {
-            stream.end(&self.rotation, at);
+            stream.end(at);
         }
         Ok(())
     }
@@ -372,6 +361,11 @@ impl Sink for Files {
             let own = stream.recovered.take();
             own.or_else(|| stream.lines.as_mut()?.take_recovery())
         })
+    }
+
+    fn take_torn(&mut self) -> Option<u64> {
+        let mut streams = self.streams.iter_mut();
+        streams.find_map(|stream| stream.torn.take())
     }
 
     fn blocked(&self) -> Option<Cause> {
@@ -397,7 +391,8 @@ impl Sink for Files {
 }
 
 impl Carried {
-    fn add(&mut self, other: &Self) {
+    /// Adds the counts of another sink.
+    pub fn add(&mut self, other: &Self) {
         let add = |sum: &mut [u64; KINDS], more: &[u64; KINDS]| {
             sum.iter_mut()
                 .zip(more)

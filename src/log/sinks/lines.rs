@@ -3,20 +3,26 @@
 //! A file that fails (full disk, I/O error) is tried again once a second; a pipe or terminal with a slow reader at
 //! each flush. Until then up to [`BUFFER_MAX`] bytes are buffered; further lines are dropped and counted by kind and
 //! cause. A partly written line is completed first, so lines never mix.
+//!
+//! Once a second it is looked whether the file was removed or replaced: it is then made, or opened, anew.
 
 use super::descriptor::{Descriptor, OpenError};
 use super::recovery::{Recovery, cause_of};
 use super::spec::Target;
+use super::torn::Tail;
 use super::{Carried, Entry, Moment, Sink};
 use crate::books::output::{CAUSES, Cause};
 use crate::books::record_kind::KINDS;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+
+mod file;
+mod patience;
+use patience::Allowance;
+pub use patience::Patience;
 
 /// Buffered bytes that cause a write.
 const FLUSH_AT: usize = 64 << 10;
@@ -26,33 +32,6 @@ pub const BUFFER_MAX: usize = 1 << 20;
 const SPENT_MAX: usize = BUFFER_MAX / 4;
 /// A failed file is tried again after this time.
 pub(super) const RETRY_NS: u64 = 1_000_000_000;
-
-/// How long lines wait for the reader of a pipe or terminal.
-#[derive(Clone, Debug)]
-pub enum Patience {
-    /// `run`: not at all, so that no output delays another; at the end of the run a second.
-    Live,
-    /// `read`: until the reader takes them; once this flag is set, a second more.
-    UntilTaken(Arc<AtomicBool>),
-}
-
-/// Waits that are left at the end of the run.
-#[derive(Debug)]
-struct Allowance {
-    /// Waits without progress: a second.
-    idle: u16,
-    /// All waits, for a reader that takes a little each time: ten seconds.
-    all: u16,
-}
-
-impl Allowance {
-    const WAIT: Duration = Duration::from_millis(10);
-    const FULL: Self = Self {
-        idle: 100,
-        all: 1000,
-    };
-    const NONE: Self = Self { idle: 0, all: 0 };
-}
 
 /// A running outage.
 struct Outage {
@@ -77,10 +56,22 @@ pub struct Lines {
     /// Leading bytes of the buffer that are written.
     spent: usize,
     lines: VecDeque<BufferedLine>,
+    /// Bytes of the file.
+    file_bytes: u64,
+    /// Bytes written to all files.
+    written_bytes: u64,
+    /// How often another file was taken.
+    files: u64,
+    /// A file that was removed or replaced is opened anew.
+    follows: bool,
+    /// When it was last looked whether the file is still there.
+    looked_ns: i64,
     /// The first unwritten byte continues a partly written line.
     mid_line: bool,
     outage: Option<Outage>,
     recovered: Option<Recovery>,
+    /// Bytes of records that were cut off.
+    torn: Option<u64>,
     closed: bool,
     written: [u64; KINDS],
     folded: u64,
@@ -88,19 +79,25 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Opens a target. Files are created with mode 0640 and appended to. A last line without its newline, as a full
-    /// disk leaves it, is ended first.
+    /// Opens a target. Files are created with mode 0640 and appended to. A record at their end that is not whole, as a
+    /// full disk or a kill leaves it, is cut off; another last line without its newline is ended.
     ///
     /// # Errors
     ///
     /// [`OpenError`] for symbolic links, directories, block devices, and whatever open(2) refuses.
     pub fn open(target: &Target) -> Result<Self, OpenError> {
-        let (file, torn) = match target {
-            Target::Stdout => (Descriptor::inherited("-", io::stdout())?, false),
-            Target::Stderr => (Descriptor::inherited("/dev/stderr", io::stderr())?, false),
+        let (file, tail) = match target {
+            Target::Stdout => (Descriptor::inherited("-", io::stdout())?, Tail::Whole),
+            Target::Stderr => (
+                Descriptor::inherited("/dev/stderr", io::stderr())?,
+                Tail::Whole,
+            ),
             Target::Path(path) => Descriptor::open(path)?,
         };
-        Ok(Self::new(target.clone(), file, torn))
+        let mut lines = Self::new(target.clone(), file);
+        lines.follows = true;
+        lines.note_tail(tail);
+        Ok(lines)
     }
 
     /// Bytes appended since the buffer had length `mark`.
@@ -110,17 +107,19 @@ impl Lines {
 
     /// A sink that treats this descriptor as standard output.
     pub fn from_fd(fd: OwnedFd) -> Self {
-        Self::new(Target::Stdout, Descriptor::of(fd), false)
+        Self::new(Target::Stdout, Descriptor::of(fd))
     }
 
-    /// Lines to an open file. `torn`: its last line lacks the newline.
-    pub(super) fn new(target: Target, file: Descriptor, torn: bool) -> Self {
-        let mut buffer = Vec::with_capacity(BUFFER_MAX + SPENT_MAX);
-        if torn {
-            buffer.push(b'\n');
-        }
+    /// Lines to an open file.
+    pub(super) fn new(target: Target, file: Descriptor) -> Self {
+        let buffer = Vec::with_capacity(BUFFER_MAX + SPENT_MAX);
         Self {
             target,
+            file_bytes: file.size(),
+            written_bytes: 0,
+            files: 0,
+            follows: false,
+            looked_ns: 0,
             file,
             patience: Patience::UntilTaken(Arc::default()),
             allowance: Allowance::FULL,
@@ -130,6 +129,7 @@ impl Lines {
             mid_line: false,
             outage: None,
             recovered: None,
+            torn: None,
             closed: false,
             written: [0; KINDS],
             folded: 0,
@@ -145,20 +145,6 @@ impl Lines {
     /// Bytes that are not yet written.
     pub(super) fn waiting_bytes(&self) -> usize {
         self.buffer.len() - self.spent
-    }
-
-    /// Continues in another file. A line that is partly in the old one is dropped.
-    pub(super) fn go_on_in(&mut self, file: Descriptor) {
-        if self.mid_line {
-            let cause = self.cause();
-            self.drop_waiting(1, cause);
-        }
-        self.file = file;
-    }
-
-    /// Whether `path` names its file.
-    pub(super) fn is_at(&self, path: &Path) -> bool {
-        self.file.is_at(path)
     }
 
     /// Appends a header or footer, which is no record, and returns its length. Between lines only.
@@ -216,9 +202,44 @@ impl Lines {
         }
     }
 
+    /// Admits a record to a full buffer if that can be written, or drops it.
+    #[cold]
+    #[inline(never)]
+    fn admit_late(&mut self, entry: Entry, at: Moment) -> Option<&mut Vec<u8>> {
+        if self.waiting_bytes() >= BUFFER_MAX {
+            self.flush(at);
+        }
+        if self.closed {
+            self.drop_entry(entry, Cause::Closed);
+            return None;
+        }
+        match self.blocked() {
+            Some(cause) if self.waiting_bytes() >= BUFFER_MAX => {
+                self.drop_entry(entry, cause);
+                None
+            }
+            _ => Some(&mut self.buffer),
+        }
+    }
+
+    /// Ends a record that causes a write, or for which the list of lines must grow.
+    #[cold]
+    #[inline(never)]
+    fn commit_and_write(&mut self, entry: Entry, at: Moment) -> bool {
+        let end = self.buffer.len();
+        self.lines.push_back(BufferedLine { end, entry });
+        if self.waiting_bytes() >= FLUSH_AT {
+            self.flush(at);
+        }
+        self.recovered.is_some()
+    }
+
     fn write_out(&mut self, now_ns: i64) {
         if self.closed || self.waiting_bytes() == 0 {
             return;
+        }
+        if let Err(cause) = self.follow(now_ns) {
+            return self.on_failure(cause, now_ns);
         }
         let (done, result) = self.write_bytes();
         let whole = self.lines.partition_point(|line| line.end <= done);
@@ -226,11 +247,13 @@ impl Lines {
         // The newline that ends a torn line belongs to no line; nor do bytes that were spent before.
         let at_end_of_line = start.map_or(!self.mid_line && done == self.spent, |end| end == done);
         self.mid_line = !at_end_of_line;
-        for line in self.lines.drain(..whole) {
+        // Inner iteration: a deque is two slices.
+        self.lines.range(..whole).for_each(|line| {
             let Entry { kind, folded } = line.entry;
             self.written[kind as usize] += u64::from(folded == 0);
             self.folded += folded;
-        }
+        });
+        self.lines.drain(..whole);
         self.spend(done);
         match result {
             Ok(()) => {
@@ -249,7 +272,11 @@ impl Lines {
         while done < self.buffer.len() {
             match self.file.write(&self.buffer[done..]) {
                 Ok(0) => return (done, Err(ErrorKind::WriteZero.into())),
-                Ok(count) => done += count,
+                Ok(count) => {
+                    done += count;
+                    self.file_bytes += count as u64;
+                    self.written_bytes += count as u64;
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock && self.wait_for_room() => {}
                 Err(error) => return (done, Err(error)),
@@ -283,7 +310,10 @@ impl Lines {
             self.closed = true;
             return self.drop_waiting(usize::MAX, Cause::Closed);
         }
-        let cause = cause_of(error.kind());
+        self.on_failure(cause_of(error.kind()), now_ns);
+    }
+
+    fn on_failure(&mut self, cause: Cause, now_ns: i64) {
         let outage = self.outage.get_or_insert(Outage {
             recovery: Recovery {
                 since_ns: now_ns,
@@ -299,28 +329,18 @@ impl Lines {
 
 impl Sink for Lines {
     fn admit(&mut self, entry: Entry, at: Moment) -> Option<&mut Vec<u8>> {
-        if self.waiting_bytes() >= BUFFER_MAX {
-            self.flush(at);
+        if self.closed || self.waiting_bytes() >= BUFFER_MAX {
+            return self.admit_late(entry, at);
         }
-        if self.closed {
-            self.drop_entry(entry, Cause::Closed);
-            return None;
-        }
-        match self.blocked() {
-            Some(cause) if self.waiting_bytes() >= BUFFER_MAX => {
-                self.drop_entry(entry, cause);
-                None
-            }
-            _ => Some(&mut self.buffer),
-        }
+        Some(&mut self.buffer)
     }
 
     fn commit(&mut self, entry: Entry, at: Moment) -> bool {
+        if self.lines.len() == self.lines.capacity() || self.waiting_bytes() >= FLUSH_AT {
+            return self.commit_and_write(entry, at);
+        }
         let end = self.buffer.len();
         self.lines.push_back(BufferedLine { end, entry });
-        if self.waiting_bytes() >= FLUSH_AT {
-            self.flush(at);
-        }
         self.recovered.is_some()
     }
 
@@ -342,6 +362,10 @@ impl Sink for Lines {
         if matches!(self.patience, Patience::Live) {
             self.set_patience(Patience::UntilTaken(Arc::new(AtomicBool::new(true))));
         }
+        self.close(at);
+    }
+
+    fn close(&mut self, at: Moment) {
         self.write_out(at.now_ns);
         let cause = self.cause();
         self.drop_waiting(usize::MAX, cause);
@@ -353,12 +377,13 @@ impl Sink for Lines {
             return Ok(());
         };
         self.write_out(at.now_ns);
-        let (file, torn) = Descriptor::open(&path)?;
-        self.go_on_in(file);
-        if torn {
-            self.buffer.insert(self.spent, b'\n');
-            self.lines.iter_mut().for_each(|line| line.end += 1);
+        // Still open, and locked by this process itself.
+        if self.file.is_at(&path) && self.file.is_file() {
+            return Ok(());
         }
+        let (file, tail) = Descriptor::open(&path)?;
+        self.go_on_in(file);
+        self.note_tail(tail);
         self.write_out(at.now_ns);
         Ok(())
     }
@@ -373,6 +398,10 @@ impl Sink for Lines {
 
     fn take_recovery(&mut self) -> Option<Recovery> {
         self.recovered.take()
+    }
+
+    fn take_torn(&mut self) -> Option<u64> {
+        self.torn.take()
     }
 
     fn blocked(&self) -> Option<Cause> {

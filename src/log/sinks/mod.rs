@@ -4,21 +4,27 @@
 //! A sink counts what became of the records it accepted. [`crate::log::outputs`] counts what each output was offered
 //! and did not ask for.
 
+pub mod archive;
 pub(crate) mod descriptor;
 pub(crate) mod files;
+pub(crate) mod gone;
 pub(crate) mod lines;
 pub(crate) mod recovery;
+pub(crate) mod rotating;
 pub(crate) mod rotation;
 pub mod spec;
+mod torn;
 
 use crate::books::output::{CAUSES, Cause};
 use crate::books::record_kind::{EventKind, KINDS};
 use crate::log::formats::SinkKind;
-use descriptor::OpenError;
+use archive::Archive;
+use descriptor::{Descriptor, OpenError};
 use files::Files;
 use lines::{Lines, Patience};
 use recovery::Recovery;
-use spec::OutputSpec;
+use rotating::Rotating;
+use spec::{OutputSpec, Target};
 
 /// The kind and weight of a record.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +53,7 @@ pub struct Moment {
 
 /// Counts of the records that a sink accepted, by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct Carried {
     /// Records written.
     pub written: [u64; KINDS],
@@ -72,6 +79,9 @@ pub trait Sink: Send {
     /// Writes what is buffered and drops the rest: afterwards nothing is pending.
     fn finish(&mut self, at: Moment);
 
+    /// Writes what the file takes at once and drops the rest: afterwards nothing is pending. Waits for nobody.
+    fn close(&mut self, at: Moment);
+
     /// Opens the files again, after another program has rotated them.
     ///
     /// # Errors
@@ -84,6 +94,11 @@ pub trait Sink: Send {
 
     /// The losses of an outage, once after it has ended.
     fn take_recovery(&mut self) -> Option<Recovery>;
+
+    /// Bytes of a record that an earlier run left without its end, and that were cut off since the last call.
+    fn take_torn(&mut self) -> Option<u64> {
+        None
+    }
 
     /// The cause of the current outage; `None`: the last write succeeded.
     fn blocked(&self) -> Option<Cause>;
@@ -102,16 +117,54 @@ pub trait Sink: Send {
     fn carried(&self) -> Carried;
 }
 
-/// Opens the sink of an output.
+/// Opens the sink of the output with this number; its closed files belong to `archive`.
 ///
 /// # Errors
 ///
 /// The system's error, with a hint.
-pub fn open(spec: &OutputSpec) -> Result<Box<dyn Sink>, OpenError> {
-    Ok(match spec.format.sink_kind {
-        SinkKind::Lines => Box::new(Lines::open(&spec.target)?),
-        SinkKind::Files(streams) => Box::new(Files::open(&spec.target, streams, spec.rotation)?),
+pub fn open(
+    spec: &OutputSpec,
+    archive: &Archive,
+    output: usize,
+) -> Result<Box<dyn Sink>, OpenError> {
+    let rotation = spec.rotation;
+    if let SinkKind::Files(streams) = spec.format.sink_kind {
+        let files = Files::open(&spec.target, streams, rotation, (archive, output))?;
+        return Ok(Box::new(files));
+    }
+    can_rotate(spec)?;
+    let lines = Lines::open(&spec.target)?;
+    Ok(match &spec.target {
+        Target::Path(path) if rotation.is_on() => {
+            let shelf = archive.add(Rotating::names(path), output, rotation);
+            Box::new(Rotating::new(lines, path, rotation, shelf))
+        }
+        _ => Box::new(lines),
     })
+}
+
+/// Refuses to rotate a device, a pipe or a socket.
+fn can_rotate(spec: &OutputSpec) -> Result<(), OpenError> {
+    match (&spec.target, spec.format.sink_kind) {
+        (Target::Path(path), SinkKind::Lines) if spec.rotation.is_on() => {
+            descriptor::is_plain_or_missing(path)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Makes the file of an output that is missing; files in a folder are made with their first record.
+///
+/// # Errors
+///
+/// As [`open`].
+pub fn create(spec: &OutputSpec) -> Result<(), OpenError> {
+    match (spec.format.sink_kind, &spec.target) {
+        (SinkKind::Lines, Target::Path(path)) if path.symlink_metadata().is_err() => {
+            Descriptor::open(path).map(drop)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether [`open`] would succeed; nothing is created, changed or locked. A folder that a sensor has locked is no
@@ -121,6 +174,7 @@ pub fn open(spec: &OutputSpec) -> Result<Box<dyn Sink>, OpenError> {
 ///
 /// As [`open`].
 pub fn would_open(spec: &OutputSpec) -> Result<(), OpenError> {
+    can_rotate(spec)?;
     match spec.format.sink_kind {
         SinkKind::Lines => descriptor::would_open(&spec.target),
         SinkKind::Files(_) => descriptor::would_hold_files(spec.target.path()),

@@ -1,4 +1,4 @@
-//! Rotation of files: when one is closed, and its name then.
+//! Rotation of files: when one is closed, and how much is kept.
 
 use crate::time::durations::{number_and_unit, unit_ns};
 use jiff::Timestamp;
@@ -7,6 +7,9 @@ use std::str::FromStr;
 
 const NS_PER_S: i64 = 1_000_000_000;
 
+/// Time in the names of Zeek's files.
+pub const ZEEK: &str = "%Y-%m-%d-%H-%M-%S";
+
 /// `rotate=` and `keep=` of an output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rotation {
@@ -14,14 +17,29 @@ pub struct Rotation {
     pub every_s: Option<u32>,
     /// A file ends at this size.
     pub bytes: Option<u64>,
-    /// Closed files that are kept of each name; `None`: all.
-    pub keep: Option<u32>,
+    /// What is kept of each name; `None`: all.
+    pub keep: Option<Keep>,
+}
+
+/// `keep=` of an output: what is kept of one name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// Closed files.
+    Files(u32),
+    /// Bytes on the disk: closed files, the open one, and what compression takes meanwhile.
+    Bytes(u64),
 }
 
 /// Allowed values of `rotate=`.
 pub const ROTATE_ALLOWED: &str = "rotate=TIME (1m to 30d: m, h, d), rotate=SIZE (1MiB to 1TiB: MiB, GiB, TiB), or both joined by +";
 /// Allowed values of `keep=`.
-pub const KEEP_ALLOWED: &str = "keep=N with N from 1 to 100000";
+pub const KEEP_ALLOWED: &str = "keep=N (1 to 100000 files), keep=SIZE (4MiB to 1024TiB, at least four times the SIZE of rotate=)";
+/// Files whose room is never given to closed ones: the open file, the next one, and one that is being compressed.
+pub const FILES_AHEAD: u64 = 3;
+/// So many files fit into a limit of bytes without `rotate=SIZE`.
+const FILES_IN_LIMIT: u64 = 16;
+/// The smallest file that is closed for its size.
+pub const FILE_BYTES_MIN: u64 = 1 << 20;
 
 impl Rotation {
     /// Whether files are closed before the end of the run.
@@ -55,17 +73,13 @@ impl Rotation {
                 }
                 _ => None,
             };
-            let bytes = match unit {
-                "MiB" => scaled(1 << 20),
-                "GiB" => scaled(1 << 30),
-                "TiB" => scaled(1 << 40),
-                _ => None,
-            };
-            match (seconds, bytes) {
+            match (seconds, size(part)) {
                 (Some(s @ 60..=2_592_000), None) if self.every_s.is_none() => {
                     self.every_s = u32::try_from(s).ok();
                 }
-                (None, Some(b)) if self.bytes.is_none() && (1 << 20..=1 << 40).contains(&b) => {
+                (None, Some(b))
+                    if self.bytes.is_none() && (FILE_BYTES_MIN..=1 << 40).contains(&b) =>
+                {
                     self.bytes = Some(b);
                 }
                 _ => return Err(wrong()),
@@ -80,27 +94,120 @@ impl Rotation {
     ///
     /// What is wrong; [`KEEP_ALLOWED`] has the allowed values.
     pub fn set_keep(&mut self, value: &str) -> Result<(), String> {
-        match u32::from_str(value) {
-            Ok(keep @ 1..=100_000) => {
-                self.keep = Some(keep);
+        let keep = match (u32::from_str(value), size(value)) {
+            (Ok(files @ 1..=100_000), _) => Keep::Files(files),
+            (_, Some(bytes)) if (4 << 20..=1 << 50).contains(&bytes) => Keep::Bytes(bytes),
+            _ => {
+                return Err(format!(
+                    "keep: \"{value}\" is neither a number nor a size in range"
+                ));
+            }
+        };
+        self.keep = Some(keep);
+        Ok(())
+    }
+
+    /// Fits the size of a file to `keep=SIZE`.
+    ///
+    /// # Errors
+    ///
+    /// `keep` is too small; [`KEEP_ALLOWED`] has the allowed values.
+    pub fn fit(&mut self) -> Result<(), String> {
+        match (self.keep, self.bytes) {
+            (Some(_), None) if self.every_s.is_none() => {
+                Err("keep= without rotate= keeps nothing".to_owned())
+            }
+            (Some(Keep::Bytes(keep)), None) => {
+                self.bytes = Some(share(keep, 1));
                 Ok(())
             }
-            _ => Err(format!("keep: \"{value}\" is no number in range")),
+            (Some(Keep::Bytes(keep)), Some(bytes)) if keep < least(bytes) => Err(format!(
+                "keep={} is less than four files of rotate={}",
+                Size(keep),
+                Size(bytes)
+            )),
+            _ => Ok(()),
         }
     }
 }
 
-/// The time in the name of a closed file, as Zeek's: `2026-11-29-05-00-00`, UTC.
+/// The size of a file where `files` open files share a limit.
+pub fn share(limit: u64, files: u64) -> u64 {
+    (limit / FILES_IN_LIMIT / files.max(1)).max(FILE_BYTES_MIN)
+}
+
+/// The smallest limit with files of this size: one is closed.
+pub fn least(file_bytes: u64) -> u64 {
+    file_bytes * (FILES_AHEAD + 1)
+}
+
+/// Reads a size: `100MiB`, `1GiB`, `2TiB`. In bytes.
+pub fn size(value: &str) -> Option<u64> {
+    let (number, unit) = number_and_unit(value);
+    let unit: u64 = match unit {
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        "TiB" => 1 << 40,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(unit)
+}
+
+/// Reads `--log-budget`.
+///
+/// # Errors
+///
+/// Names the range.
+pub fn budget(value: &str) -> Result<u64, String> {
+    let bytes = size(value).filter(|bytes| (4 << 20..=1 << 50).contains(bytes));
+    bytes.ok_or_else(|| "must be a size from 4MiB to 1024TiB (units MiB, GiB, TiB)".to_owned())
+}
+
+/// Bytes, in the largest unit that gives a whole number; below a MiB, or in between, rounded to tenths of a MiB.
+pub struct Size(pub u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (unit, word) in [(1_u64 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB")] {
+            if self.0 >= unit && self.0.is_multiple_of(unit) {
+                return write!(f, "{}{word}", self.0 / unit);
+            }
+        }
+        write!(f, "{:.1}MiB", self.0 as f64 / f64::from(1 << 20))
+    }
+}
+
+/// The time in the name of a closed file of Zeek's: `2026-11-29-05-00-00`, UTC.
 pub struct NameStamp(pub i64);
 
 impl fmt::Display for NameStamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let second = self.0.div_euclid(NS_PER_S);
-        match Timestamp::from_second(second) {
-            Ok(moment) => write!(f, "{}", moment.strftime("%Y-%m-%d-%H-%M-%S")),
-            // Outside the calendar's range, the number of the second.
-            Err(_) => second.fmt(f),
+        f.write_str(&stamp(ZEEK, self.0.div_euclid(NS_PER_S)))
+    }
+}
+
+/// A second in this form of strftime(3), UTC.
+pub fn stamp(form: &str, second: i64) -> String {
+    match Timestamp::from_second(second) {
+        Ok(moment) => moment.strftime(form).to_string(),
+        // Outside the calendar's range, the number of the second.
+        Err(_) => second.to_string(),
+    }
+}
+
+#[cfg(test)]
+impl Rotation {
+    /// Of values of `rotate=`, and of `keep=` with that word before them.
+    pub(super) fn of(options: &[&str]) -> Self {
+        let mut rotation = Self::default();
+        for option in options {
+            match option.strip_prefix("keep=") {
+                Some(keep) => rotation.set_keep(keep).expect("good"),
+                None => rotation.set_rotate(option).expect("good"),
+            }
         }
+        rotation.fit().expect("good");
+        rotation
     }
 }
 
@@ -150,11 +257,13 @@ mod tests {
         }
         let mut rotation = Rotation::default();
         assert!(
-            ["0", "100001", "-1", "x", ""]
+            ["0", "100001", "-1", "x", "", "3MiB", "4KiB", "1025TiB"]
                 .iter()
                 .all(|value| rotation.set_keep(value).is_err())
         );
-        assert!(rotation.set_keep("3").is_ok() && rotation.keep == Some(3));
+        assert!(rotation.set_keep("3").is_ok() && rotation.keep == Some(Keep::Files(3)));
+        let bytes = Some(Keep::Bytes(5 << 20));
+        assert!(rotation.set_keep("5MiB").is_ok() && rotation.keep == bytes);
     }
 
     #[test]

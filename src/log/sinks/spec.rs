@@ -1,6 +1,6 @@
-//! Parses `--output KIND:TARGET[,events=connection+alert+flow+stats+lifecycle]`.
+//! Parses `--output KIND:TARGET[,events=connection+alert+flow+stats+lifecycle+block]`.
 
-use super::rotation::{KEEP_ALLOWED, ROTATE_ALLOWED, Rotation};
+use super::rotation::{FILE_BYTES_MIN, KEEP_ALLOWED, ROTATE_ALLOWED, Rotation, Size, least, share};
 use crate::books::record_kind::EventKind;
 use crate::error::ConfigError;
 use crate::log::formats::text::{TEXT, TextFormat};
@@ -10,6 +10,10 @@ use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+
+/// Records of lines to the journal without `events=`.
+pub(crate) const JOURNAL_EVENTS: &[EventKind] =
+    &[EventKind::Alert, EventKind::Lifecycle, EventKind::Block];
 
 /// Where an output goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,6 +113,8 @@ pub struct OutputSpec {
     pub rotation: Rotation,
     /// `--text-format`; `None`: `short` for standard output and terminals, `full` for files.
     pub text_format: Option<TextFormat>,
+    /// `without_bursts` has changed `events`.
+    pub is_journal: bool,
 }
 
 impl Default for OutputSpec {
@@ -120,6 +126,7 @@ impl Default for OutputSpec {
             events: EventSet::of(TEXT.events),
             rotation: Rotation::default(),
             text_format: None,
+            is_journal: false,
         }
     }
 }
@@ -150,9 +157,10 @@ impl FromStr for OutputSpec {
             events: EventSet::of(format.events),
             rotation: Rotation::default(),
             text_format: None,
+            is_journal: false,
         };
         let allowed = format!("{}, each once", spec.options().join("; "));
-        let in_files = matches!(format.sink_kind, SinkKind::Files(_));
+        let in_files = matches!(spec.target, Target::Path(_));
         read_options(parts, allowed, |name, value| {
             let allowed = |allowed: &'static str| move |wrong| (wrong, allowed.to_owned());
             match name {
@@ -170,13 +178,23 @@ impl FromStr for OutputSpec {
             Ok(true)
         })
         .map_err(|(wrong, allowed)| error(wrong, &allowed))?;
-        if spec.rotation.keep.is_some() && !spec.rotation.is_on() {
-            let wrong = "keep= without rotate= keeps nothing".to_owned();
-            return Err(error(wrong, ROTATE_ALLOWED));
-        }
+        let allowed = [ROTATE_ALLOWED, KEEP_ALLOWED].join("; ");
+        let fits = spec.rotation.fit();
+        fits.map_err(|wrong| error(wrong, &allowed))?;
         Ok(spec)
     }
 }
+
+/// Help of `rotate=` and `keep=`.
+const ROTATION: &str = "\
+Options of files: rotate=TIME (1m to 30d), rotate=SIZE (1MiB to 1TiB), or both joined by +: a file that has this size, or was \
+begun in an earlier period of TIME (UTC), is closed between two lines and compressed. eve.json becomes \
+eve.json.20261130T101500Z.gz, conn.log conn.2026-11-30-10-15-00.log.gz: the time when it was begun. keep=N (1 to 100000): so many \
+closed files are kept of each name. keep=SIZE (4MiB to 1024TiB, at least four times rotate=SIZE): so many bytes of each name are \
+kept, the open file and what compression takes included; without rotate=SIZE a file then has a sixteenth of it. The oldest are \
+removed first; default: all are kept. A file that cannot be rotated goes on; with a limit of bytes up to twice its size, then \
+records are dropped and counted.
+";
 
 /// The long help of `--output`: each format and its options.
 pub(crate) fn help() -> String {
@@ -184,31 +202,92 @@ pub(crate) fn help() -> String {
         "Where the log goes.\n\nRepeatable: KIND:TARGET[,OPTION=VALUE]... TARGET is a file, - (or /dev/stdout) for standard \
          output, or /dev/stderr.\n",
     );
+    text += &format!(
+        "\nWhere standard output is the journal of systemd, text:- of run gets events={} without events=: journald drops \
+         bursts of lines.\n",
+        words_of(JOURNAL_EVENTS, "+")
+    );
     for format in FORMATS {
-        let spec = OutputSpec {
-            format,
-            ..OutputSpec::default()
-        };
-        let default = words_of(format.events, "+");
+        let (all, default) = [format.renders, format.events]
+            .map(|one| words_of(one, "+"))
+            .into();
         text += &format!(
-            "\n{}: {}. Options: {}; default: events={default}.\n",
+            "\n{}: {}. Option: events={all}; default: events={default}.\n",
             format.forms(),
             format.about,
-            spec.options().join("; "),
         );
     }
+    text += &format!("\n{ROTATION}");
     text
 }
 
 impl OutputSpec {
+    /// Its name in the books: kind and target.
+    pub fn name(&self) -> String {
+        format!("{}:{}", self.format.word, self.target)
+    }
+
+    /// Lines to the journal without `events=` are those that never come in bursts: journald drops bursts, after they
+    /// were counted as written. `value`: this `--output`; `is_journal`: whether a path is the journal.
+    #[must_use]
+    pub(crate) fn without_bursts(self, value: &str, is_journal: impl Fn(&Path) -> bool) -> Self {
+        let is_stream = self.format == &TEXT && self.target.is_inherited();
+        // A path ends at the first comma.
+        let is_asked = value.contains(",events=");
+        if !is_stream || is_asked || !is_journal(self.target.path()) {
+            return self;
+        }
+        Self {
+            events: EventSet::of(JOURNAL_EVENTS),
+            is_journal: true,
+            ..self
+        }
+    }
+
     /// The options of its format, each with its allowed values.
     fn options(&self) -> Vec<String> {
         let mut options = vec![format!("events={}", words_of(self.format.renders, "+"))];
-        if let SinkKind::Files(_) = self.format.sink_kind {
+        if let Target::Path(_) = self.target {
             options.extend([ROTATE_ALLOWED, KEEP_ALLOWED].map(str::to_owned));
         }
         options
     }
+}
+
+/// Gives files that share a budget, and have no size, one.
+///
+/// # Errors
+///
+/// No output is rotated, or the budget is too small: names the smallest that works.
+pub(crate) fn share_budget(outputs: &mut [OutputSpec], budget: u64) -> Result<(), String> {
+    let flag = format!("--log-budget {}", Size(budget));
+    let rotated = outputs.iter_mut().filter(|output| output.rotation.is_on());
+    let mut rotated: Vec<_> = rotated.collect();
+    if rotated.is_empty() {
+        return Err(format!(
+            "{flag}: no output is rotated; add rotate= to an --output: {ROTATE_ALLOWED}"
+        ));
+    }
+    let least_of = |output: &OutputSpec, bytes: u64| least(bytes) * output.format.buffers() as u64;
+    let (mut sized, mut unsized_files) = (0_u64, 0);
+    for output in &rotated {
+        match output.rotation.bytes {
+            Some(bytes) => sized += least_of(output, bytes),
+            None => unsized_files += output.format.buffers() as u64,
+        }
+    }
+    let smallest = sized + least(FILE_BYTES_MIN) * unsized_files;
+    if budget < smallest {
+        return Err(format!(
+            "{flag}: too small for four files of each output; the smallest that works here is {}",
+            Size(smallest)
+        ));
+    }
+    let bytes = share(budget - sized, unsized_files);
+    for output in &mut rotated {
+        output.rotation.bytes.get_or_insert(bytes);
+    }
+    Ok(())
 }
 
 /// Reads `NAME=VALUE` options. `set` returns false for a name that it does not know.

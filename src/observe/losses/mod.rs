@@ -34,6 +34,8 @@ words! {
         LogGone = "log_gone",
         ListFull = "list_full",
         ListWrite = "list_write",
+        /// The helper that changes the firewall is gone.
+        Blocking = "blocking",
         /// An output did not take its records.
         Output = "output",
     }
@@ -43,7 +45,7 @@ impl Reason {
     /// Its causes in [`Books::losses`]; none for what is known only in seconds.
     fn causes(self) -> &'static [&'static str] {
         match self {
-            Self::Link => &[],
+            Self::Link | Self::Blocking => &[],
             Self::Nic => &["nic_drops"],
             Self::Backlog => &["softnet_drops"],
             Self::Rings => &["ring_tp_drops"],
@@ -99,7 +101,7 @@ impl Reason {
                 "attempt of the witness's sample",
                 "attempts of the witness's sample",
             ),
-            Self::ListFull => ("source", "sources"),
+            Self::ListFull | Self::Blocking => ("source", "sources"),
             Self::ListWrite => ("write of a responder", "writes of responders"),
             Self::LogGone | Self::Output => ("record", "records"),
         }
@@ -122,6 +124,7 @@ impl Reason {
             Self::LogGone => "made when the log had ended",
             Self::ListFull => "removed from full lists of responders by newer ones",
             Self::ListWrite => "refused: the old list stayed there",
+            Self::Blocking => "not blocked",
             Self::Output => "lost",
         }
     }
@@ -142,6 +145,7 @@ impl Reason {
             Self::Witness | Self::LogGone => "please report it as a fault of synledger",
             Self::ListFull => "raise max= of the responder",
             Self::ListWrite => "look at its directory and its disk, or write elsewhere",
+            Self::Blocking => "start synledger again",
             Self::Output => "",
         }
     }
@@ -363,7 +367,7 @@ fn whole(books: &Books, reason: Reason) -> u64 {
         // Entries of a flow are not counted: an attempt's, an established one's, and either stays for a while
         // after the end.
         Reason::FlowTables | Reason::ScanTables => 0,
-        Reason::Link | Reason::LogGone | Reason::Output => 0,
+        Reason::Link | Reason::Blocking | Reason::LogGone | Reason::Output => 0,
         Reason::ListFull | Reason::ListWrite => 0,
     }
 }

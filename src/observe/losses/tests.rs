@@ -182,8 +182,8 @@ fn all_lost() -> Books {
         name: "text:-".to_owned(),
         ..OutputBooks::default()
     };
-    lossy.counts.offered = [4, 0, 0, 0, 0];
-    lossy.counts.dropped[Cause::Slow as usize] = [1, 0, 0, 0, 0];
+    lossy.counts.offered = [4, 0, 0, 0, 0, 0];
+    lossy.counts.dropped[Cause::Slow as usize] = [1, 0, 0, 0, 0, 0];
     books.outputs.push(lossy);
     books
 }

@@ -50,6 +50,11 @@ pub(crate) struct LossWatch {
 }
 
 impl LossWatch {
+    /// Takes losses that are reported already.
+    pub fn skip(&mut self, losses: Vec<Loss>) {
+        self.before = losses;
+    }
+
     /// Takes the losses since the start. `now_ns` never goes back.
     pub fn look(&mut self, now_ns: i64, losses: Vec<Loss>) -> Vec<LossEvent> {
         let mut events = Vec::new();

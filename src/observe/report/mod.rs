@@ -2,14 +2,27 @@
 
 use super::losses;
 use crate::books::Books;
+use crate::books::blocks::{BlockBooks, BlockRefusal, Removal};
 use crate::books::responder::{Refusal, ResponderCounts};
 use crate::books::witness::WitnessCounts;
+use crate::capture::tunnels::Tunnel;
 use crate::decode::Unread;
+use crate::decode::checksums::Checksum;
+use crate::decode::tunnel::Unopened;
 use crate::words::many;
 use std::fmt::Write as _;
 
 /// The books in about ten lines, for standard error.
 pub fn ten_lines(books: &Books) -> String {
+    lines(books, true)
+}
+
+/// [`ten_lines`] of captures that were not read to their ends: nothing is known of the rest.
+pub fn ten_lines_of_a_part(books: &Books) -> String {
+    lines(books, false)
+}
+
+fn lines(books: &Books, is_whole: bool) -> String {
     let shards = &books.shards;
     let flow = &shards.flow;
     let unread: u64 = shards.unread_frames.iter().sum();
@@ -30,6 +43,8 @@ pub fn ten_lines(books: &Books) -> String {
         many(shards.packets, "packet"),
         many(unread, "frame")
     ));
+    tunnels(books, &mut line);
+    checksums(books, &mut line);
     line(format!(
         "{}: {}, {} retransmitted, {} seen at another interface",
         many(flow.syn_packets, "SYN"),
@@ -71,9 +86,61 @@ pub fn ten_lines(books: &Books) -> String {
     if let Some(witness) = &books.witness {
         line(self::witness(witness));
     }
-    missed(books, &mut line);
-    line(verdict(books));
+    missed(books, is_whole, &mut line);
+    line(verdict(books, is_whole));
     text
+}
+
+/// What `--decap` met.
+fn tunnels(books: &Books, line: &mut impl FnMut(String)) {
+    let counts = &books.shards.tunnels;
+    let opened = named(&Tunnel::ALL.map(Tunnel::word), &counts.tunnels_opened);
+    let unopened = named(&Unopened::ALL.map(Unopened::word), &counts.tunnels_unopened);
+    if !opened.is_empty() {
+        let frames = many(counts.decapsulated_frames, "frame");
+        line(format!("tunnels of {frames} opened: {opened}"));
+    }
+    if !unopened.is_empty() {
+        let all = many(counts.tunnels_unopened.iter().sum::<u64>(), "tunnel");
+        line(format!("{all} not opened: {unopened}"));
+    }
+}
+
+/// Counts that are not 0, with their words.
+fn named(words: &[&str], counts: &[u64]) -> String {
+    let all = words.iter().zip(counts).filter(|(_, count)| **count > 0);
+    let all: Vec<String> = all.map(|(word, count)| format!("{count} {word}")).collect();
+    all.join(", ")
+}
+
+/// What `--checksums verify` found.
+fn checksums(books: &Books, line: &mut impl FnMut(String)) {
+    // Fewer bad ones say nothing about the capture.
+    const BAD_MIN: u64 = 10;
+    let counts = &books.shards.checksums;
+    let found = named(&Checksum::ALL.map(Checksum::word), &counts.checksums);
+    let refused = Unread::ALL.into_iter().filter(|why| why.is_checksum());
+    let bad: u64 = refused
+        .map(|why| books.shards.unread_frames[why.index()])
+        .sum();
+    if !found.is_empty() || bad > 0 {
+        let found = if found.is_empty() {
+            "none good"
+        } else {
+            &found
+        };
+        line(format!(
+            "checksums: {found}, {bad} bad: these frames are refused"
+        ));
+    }
+    let computed = bad + counts.checksums[Checksum::Right.index()];
+    if bad >= BAD_MIN && bad > computed / 2 {
+        line(
+            "warning: most checksums are bad, as where the sender captured before its NIC computed them: leave \
+             --checksums verify out"
+                .to_owned(),
+        );
+    }
 }
 
 /// Frames of captures whose time stamps are out of order.
@@ -110,13 +177,15 @@ pub(super) fn order(books: &Books, line: &mut impl FnMut(String)) {
 }
 
 /// Losses, each with what to change.
-fn missed(books: &Books, line: &mut impl FnMut(String)) {
+fn missed(books: &Books, is_whole: bool, line: &mut impl FnMut(String)) {
     let losses = losses::all(books);
     for loss in &losses {
         let (says, change) = (loss.sentence(), loss.advice());
         line(format!("missed: {says}; {change}"));
     }
-    if losses.is_empty() {
+    if !is_whole {
+        line("missed: whatever the captures hold beyond where their reading ended".to_owned());
+    } else if losses.is_empty() {
         line("nothing was missed".to_owned());
     }
 }
@@ -151,6 +220,41 @@ fn logged(books: &Books, line: &mut impl FnMut(String)) {
             refused(counts)
         ));
     }
+    if let Some(books) = &books.blocks {
+        line(blocks(books));
+    }
+}
+
+/// What became of wishes for blocks.
+fn blocks(books: &BlockBooks) -> String {
+    let (mode, counts) = (&books.name, &books.counts);
+    let of = |words: &[&str], all: &[u64]| {
+        let all = words.iter().zip(all).filter(|(_, count)| **count > 0);
+        let all: Vec<String> = all.map(|(word, count)| format!("{count} {word}")).collect();
+        match all.is_empty() {
+            true => String::new(),
+            false => format!(" ({})", all.join(", ")),
+        }
+    };
+    let sum = |all: &[u64]| all.iter().sum::<u64>();
+    let refused = of(&BlockRefusal::ALL.map(BlockRefusal::word), &counts.refused);
+    let removed = of(&Removal::ALL.map(Removal::word), &counts.removed);
+    let slowest = match counts.delays.count {
+        0 => String::new(),
+        _ => format!(
+            "; the slowest took {:.1} ms",
+            counts.delays.max_us as f64 / 1e3
+        ),
+    };
+    format!(
+        "--block {mode}: {} wanted: {} there, {} refused{refused}, {} expired, {} removed{removed}; {} dropped{slowest}",
+        many(sum(&counts.wanted), "block"),
+        counts.in_kernel + counts.in_flight,
+        sum(&counts.refused),
+        counts.expired,
+        sum(&counts.removed),
+        many(counts.dropped_packets, "packet"),
+    )
 }
 
 /// Detections that a responder did not list, by reason.
@@ -290,7 +394,7 @@ fn offered(books: &Books, line: &mut impl FnMut(String)) {
     }
 }
 
-fn verdict(books: &Books) -> String {
+fn verdict(books: &Books, is_whole: bool) -> String {
     let open: Vec<String> = books
         .identities()
         .iter()
@@ -304,6 +408,7 @@ fn verdict(books: &Books) -> String {
         .collect();
     if open.is_empty() {
         let what = match books.missed() {
+            _ if !is_whole => "all that was read is accounted for".to_owned(),
             0 if !books.complete() => "all that was counted is accounted for".to_owned(),
             0 => "all is accounted for".to_owned(),
             _ => "all is accounted for, with what was missed".to_owned(),

@@ -1,7 +1,7 @@
 //! The connections that are open, so that a new one finds room.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::JoinHandle;
 
@@ -17,12 +17,23 @@ struct Client {
 pub(super) struct Clients {
     most: usize,
     open: Mutex<VecDeque<Client>>,
+    unanswered: Arc<AtomicU64>,
 }
 
 impl Clients {
-    pub fn at_most(most: usize) -> Self {
+    /// Counts those that are closed without an answer in `unanswered`.
+    pub fn at_most(most: usize, unanswered: Arc<AtomicU64>) -> Self {
         let open = Mutex::new(VecDeque::with_capacity(most));
-        Self { most, open }
+        Self {
+            most,
+            open,
+            unanswered,
+        }
+    }
+
+    /// Counts a connection that ended without an answer by itself.
+    pub fn note_unanswered(&self) {
+        self.unanswered.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Adds a connection. Where it is one too many, the oldest that has not asked is closed, else the oldest.
@@ -36,6 +47,7 @@ impl Clients {
             let oldest = open.iter().position(silent).unwrap_or(0);
             if let Some(client) = open.remove(oldest) {
                 client.task.abort();
+                self.note_unanswered();
             }
         }
         let has_asked = Arc::new(AtomicBool::new(false));

@@ -327,7 +327,10 @@ fn kinds(tallies: &Tallies) -> Table {
             Column::Words("ports (scans that tried them, if several)"),
         ],
         rows: scans.kinds().map(row).collect(),
-        none: "None was detected.",
+        none: match notes[..] {
+            [] => "None was detected.",
+            _ => "None is listed.",
+        },
         notes,
     }
 }

@@ -125,6 +125,16 @@ fn without_anything_a_report_says_so() {
 }
 
 #[test]
+fn a_report_without_scans_says_that_some_were_withheld() {
+    let mut tallies = Tallies::default();
+    tallies.scans.withheld = 2;
+    let text = text::text(&content(&facts(&["a.pcap"]), &tallies, 3));
+    let expected =
+        "\nScans and floods: 0\n  None is listed.\n  2 others withheld by --allow or --alert.\n";
+    assert!(text.contains(expected), "{text}");
+}
+
+#[test]
 fn a_source_that_took_the_place_of_another_is_marked_as_a_lower_bound() {
     let mut tallies = Tallies::default();
     let mut told = |source: [u8; 4]| {

@@ -55,10 +55,8 @@ fn write_table(out: &mut String, table: &Table) {
         }
         let _ = writeln!(out, "{}", shown.trim_end());
     }
-    if !table.rows.is_empty() {
-        for note in &table.notes {
-            wrap(out, note);
-        }
+    for note in &table.notes {
+        wrap(out, note);
     }
 }
 

@@ -25,7 +25,7 @@ fn list(path: &Path, options: &str) -> Blocklist {
 fn guard() -> Guard {
     let ours = Localities::live([ip("198.51.100.1")], &[]);
     let around = super::super::guard::Surroundings::of([ip("198.51.100.254")]);
-    Guard::new(
+    Guard::allowing(
         &Arc::new(RwLock::new(Arc::new(ours))),
         &Arc::new(RwLock::new(Arc::new(around))),
         ["203.0.113.0/24".parse().expect("a network")],
@@ -319,7 +319,7 @@ fn whoever_becomes_a_gateway_leaves_the_list() {
         due: at(0),
         shift_ns: 0,
     };
-    let none = Guard::new(&Arc::default(), &Arc::default(), []);
+    let none = Guard::allowing(&Arc::default(), &Arc::default(), []);
     list.on_detection(&told, &none);
     tell(&mut list, &scan(ip("192.0.2.1"), 0));
     list.on_guard(&guard());
@@ -354,6 +354,7 @@ fn a_write_that_fails_is_counted_said_once_and_made_up_for() {
         .map(|notice| match notice {
             Notice::Lifecycle { word, .. } => *word,
             Notice::Stats { .. } => "stats",
+            Notice::Block(_) => "block",
         })
         .collect();
     assert_eq!(words, ["blocklist_failed", "blocklist_written"]);

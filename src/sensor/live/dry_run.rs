@@ -1,6 +1,6 @@
 //! `--dry-run`: settings and memory of a run, and whether it would start.
 
-use super::{opened, surroundings};
+use super::{blocking, confine, reload, state, surroundings};
 use crate::capture::socket;
 use crate::check::{self, Facts, Level, Needs};
 use crate::error::Failure;
@@ -9,7 +9,9 @@ use crate::log::sinks;
 use crate::settings::RunConfig;
 use crate::witness;
 use crate::words::{many, printable};
+use std::ffi::OsString;
 use std::io::Write as _;
+use std::path::Path;
 
 /// Prints settings and memory, then checks everything that can be checked without a change. The error has a
 /// sentence for each thing that would keep the run from starting.
@@ -23,7 +25,8 @@ pub fn dry_run(config: &RunConfig, nics: &[nic::Interface]) -> Result<u8, Failur
             false => "nothing was changed; this would start\n",
         };
     } else {
-        text += "nothing was changed; this would not start\n";
+        text += "nothing was changed; this would not start:\n";
+        text.extend(wrong.iter().map(|why| format!("  {why}\n")));
     }
     match std::io::stdout()
         .lock()
@@ -93,25 +96,62 @@ fn unready(config: &RunConfig, waits: bool) -> Vec<String> {
         .collect()
 }
 
-/// Errors of opening sockets, outputs, responders and the metrics address.
+/// Errors of opening sockets, outputs, responders and metrics.
 pub(super) fn refused(config: &RunConfig, nics: &[nic::Interface]) -> Vec<String> {
-    let mut wrong = Vec::new();
     let name = nics
         .first()
         .map_or("any interface", |nic| nic.name.as_str());
-    wrong.extend(socket::try_open(name).err().map(|error| error.to_string()));
+    let socket = socket::try_open(name).err();
+    let mut wrong: Vec<String> = socket.map(|error| error.to_string()).into_iter().collect();
+    wrong.extend(refused_settings(config, false));
+    wrong
+}
+
+/// Errors of opening outputs, responders and metrics, each with where the setting is from. `beside`: what a sensor that
+/// runs with these settings holds is no error.
+pub(super) fn refused_settings(config: &RunConfig, beside: bool) -> Vec<String> {
+    let mut wrong: Vec<(&str, String)> = Vec::new();
     let outputs = config.common.outputs.iter();
     let outputs = outputs.filter_map(|output| sinks::would_open(output).err());
-    wrong.extend(outputs.map(|error| error.to_string()));
+    wrong.extend(outputs.map(|error| ("output", error.to_string())));
     let responders = config.common.responders.iter();
-    wrong.extend(responders.filter_map(|one| one.plan.would_open().err()));
-    if let Err(error) = surroundings::read(&config.common) {
-        wrong.push(error.to_string());
-    }
-    if let Some(address) = &config.metrics
-        && let Err(error) = address.listen()
-    {
-        wrong.push(opened::metrics_refused(address, &error));
-    }
-    wrong
+    let responders = responders.filter_map(|one| one.plan.would_open().err());
+    wrong.extend(responders.map(|why| ("output", why)));
+    wrong.extend(state::would_refuse(config.state.as_ref()).map(|why| ("state", why)));
+    // An output that nobody can open was named above.
+    let identity = confine::identity(config, false).err();
+    let is_new = |why: &String| !wrong.iter().any(|(_, known)| why.contains(known));
+    let identity = identity.filter(is_new);
+    wrong.extend(identity.map(|why| ("user", why)));
+    let block = config.block.as_ref();
+    let block = block.and_then(|plan| blocking::would_open(plan, beside).err());
+    wrong.extend(block.map(|why| ("block", why)));
+    let around = surroundings::read(config).err();
+    wrong.extend(around.map(|error| ("block", error.to_string())));
+    let metrics = config.metrics.iter().filter_map(|target| match beside {
+        true => target.would_open_after().err(),
+        false => target.would_open().err(),
+    });
+    wrong.extend(metrics.map(|why| ("metrics", why)));
+    let wrong = wrong.into_iter();
+    let explained = wrong.map(|(key, why)| config.given.explain_about(key, &why));
+    explained.collect()
+}
+
+/// What keeps a run with this configuration file and these flags from starting, but for what `check` finds by itself:
+/// each with the file's line. A sensor that runs with them may run. `interfaces`: their number.
+pub fn refused_file(path: &Path, flags: &[String], interfaces: usize) -> Vec<String> {
+    let words = ["synledger", "run", "--config"].map(OsString::from);
+    let words = words.into_iter().chain([path.into()]);
+    let words: Vec<OsString> = words.chain(flags.iter().map(OsString::from)).collect();
+    let mut config = match reload::read(&words, path, true) {
+        Ok(config) => config,
+        Err(why) => return vec![why],
+    };
+    let rings = config.share_rings(interfaces.max(1)).err();
+    let rings = rings.map(|error| config.given.explain(&error.0));
+    rings
+        .into_iter()
+        .chain(refused_settings(&config, true))
+        .collect()
 }

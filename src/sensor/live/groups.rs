@@ -1,13 +1,16 @@
 //! The fanout groups of all interfaces: opened, reopened, counted. Counts of replaced groups are kept.
 
+mod adopt;
+
 use super::witness::Watching;
 use super::workers::Workers;
 use crate::books::HostCounts;
 use crate::books::ring::{RingCounts, RingId, by_ring};
 use crate::capture::bpf::fanout::Keys;
 use crate::capture::mode::CaptureDepth;
+use crate::counters::Counters as _;
 use crate::error::{Failure, SetupError};
-use crate::host::nic::{self, Counters};
+use crate::host::nic::{self, Counters, NicCounters};
 use crate::observe::losses::Reason;
 use crate::observe::terminal::print_to_stderr;
 use crate::sensor::group::{LinkState, LiveGroup};
@@ -33,6 +36,8 @@ pub(super) struct Groups<'a> {
     nic_counters: Option<Counters>,
     /// Time that reopened interfaces were gone.
     unwatched_us: u64,
+    /// Counted by another process.
+    before: HostCounts,
 }
 
 impl<'a> Groups<'a> {
@@ -42,13 +47,24 @@ impl<'a> Groups<'a> {
         keys: Keys,
         nics: &[nic::Interface],
     ) -> Result<(Self, RingsByWorker), Failure> {
+        Self::collect(config, keys, nics, |nic, interface| {
+            LiveGroup::open(config, &keys, nic, interface).map_err(Failure::run)
+        })
+    }
+
+    /// `make`: a group and its rings by worker, of an interface and its index.
+    fn collect(
+        config: &'a RunConfig,
+        keys: Keys,
+        nics: &[nic::Interface],
+        mut make: impl FnMut(&nic::Interface, u16) -> Result<(LiveGroup, RingsByWorker), Failure>,
+    ) -> Result<(Self, RingsByWorker), Failure> {
         let mut rings: RingsByWorker = (0..config.common.workers).map(|_| Vec::new()).collect();
         let mut current = Vec::new();
         for (interface, nic) in (0..u16::MAX).zip(nics) {
-            let opened = LiveGroup::open(config, &keys, nic, interface);
-            let (group, opened) = opened.map_err(Failure::run)?;
+            let (group, made) = make(nic, interface)?;
             current.push(group);
-            for (all, new) in rings.iter_mut().zip(opened) {
+            for (all, new) in rings.iter_mut().zip(made) {
                 all.extend(new);
             }
         }
@@ -62,6 +78,7 @@ impl<'a> Groups<'a> {
             closed_filtered: Some(0),
             nic_counters: Counters::start(&indices).ok(),
             unwatched_us: 0,
+            before: HostCounts::default(),
         };
         Ok((groups, rings))
     }
@@ -138,8 +155,7 @@ impl<'a> Groups<'a> {
         if nic.link.is_none() {
             return Err(format!("its type ({}) cannot be read", nic.arphrd));
         }
-        let interface = self.current[at].interface;
-        let opened = LiveGroup::open(self.config, &self.keys, &nic, interface);
+        let opened = self.current[at].reopen(self.config, &self.keys, &nic);
         let (mut group, rings) = opened.map_err(|error| error.to_string())?;
         if let (LinkState::Idle, LinkState::Gone { was_up: true, .. }) =
             (group.link, self.current[at].link)
@@ -148,13 +164,14 @@ impl<'a> Groups<'a> {
         }
         group.open_gate().map_err(|error| error.to_string())?;
         if let Some(witness) = witness {
-            witness.reopen(&nic, interface)?;
+            witness.reopen(&nic, self.current[at].interface)?;
         }
         if let Some(counters) = &mut self.nic_counters {
             counters.replace(old, nic.ifindex);
         }
         workers.send_rings(rings);
         self.unwatched_us += unwatched_us(&self.current[at], monotonic_ns());
+        self.current[at].hand_counter_to(&mut group);
         let lost = std::mem::replace(&mut self.current[at], group);
         lost.abandon();
         self.replaced.push(lost);
@@ -191,6 +208,11 @@ impl<'a> Groups<'a> {
         by_ring(self.open_ones().flat_map(LiveGroup::counts).chain(closed))
     }
 
+    /// Whether frames are counted that data rings filter out.
+    pub(super) fn counts_filtered(&self) -> bool {
+        self.open_ones().any(|group| group.filtered().is_some())
+    }
+
     /// Share of each ring's bytes that waits to be read.
     pub(super) fn occupancy(&self) -> Vec<(RingId, f64)> {
         let current = self.current.iter();
@@ -210,6 +232,19 @@ impl<'a> Groups<'a> {
         }
     }
 
+    /// Frames filtered on one interface; `None`: `--capture control` filters some, which cannot be counted.
+    pub(super) fn filtered_of(&self, group: &LiveGroup) -> Option<u64> {
+        match self.config.capture {
+            CaptureDepth::Control => group.filtered(),
+            _ => Some(group.filtered().unwrap_or(0)),
+        }
+    }
+
+    /// The interface's own counters since the start.
+    pub(super) fn nic_counters(&self, group: &LiveGroup) -> Option<NicCounters> {
+        self.nic_counters.as_ref()?.nic(group.ifindex)
+    }
+
     /// Losses before the rings.
     pub(super) fn host_counts(&self) -> HostCounts {
         let counters = self.nic_counters.as_ref();
@@ -219,11 +254,13 @@ impl<'a> Groups<'a> {
         };
         let now_ns = monotonic_ns();
         let unwatched = self.current.iter().map(|group| unwatched_us(group, now_ns));
-        HostCounts {
+        let mut counts = HostCounts {
             nic_drops: self.current.iter().map(nic_drops).sum(),
             softnet_drops: counters.map_or(0, |counters| counters.softnet().total().dropped),
             unwatched_us: self.unwatched_us + unwatched.sum::<u64>(),
-        }
+        };
+        counts.add(&self.before);
+        counts
     }
 
     /// Interfaces that deliver nothing: gone, or down after being up; if none is up, all.

@@ -52,7 +52,7 @@ mod tests {
             open.update(books, &messenger);
             let parts = |notice| match notice {
                 Notice::Lifecycle { word, text, .. } => (word, text),
-                Notice::Stats { .. } => panic!("no lifecycle"),
+                Notice::Stats { .. } | Notice::Block(_) => panic!("no lifecycle"),
             };
             records.try_iter().map(parts).collect()
         };

@@ -56,7 +56,7 @@ impl Skew {
             contacts: 2 * contacts as u64 + now.contacts.saturating_sub(self.last.contacts),
             records: EventKind::ALL.map(|kind| {
                 let held = match kind {
-                    EventKind::Stats | EventKind::Lifecycle => OWN_IN_FLIGHT,
+                    EventKind::Stats | EventKind::Lifecycle | EventKind::Block => OWN_IN_FLIGHT,
                     EventKind::Connection => 2 * (records + books.shards.connections_folding),
                     _ => 2 * records,
                 };

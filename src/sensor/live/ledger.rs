@@ -4,11 +4,13 @@ use super::groups::Groups;
 use super::in_flight::{Progress, Skew};
 use super::witness::Watching;
 use crate::books::Books;
+use crate::books::blocks::BlockBooks;
 use crate::books::output::OutputBooks;
+use crate::books::record_kind::KINDS;
 use crate::log::logger::{Control, Logger, Published};
 use crate::log::notice::{Notice, Notices};
 use crate::sensor::{Board, logging};
-use crate::settings::Common;
+use crate::settings::{Common, RunConfig};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
@@ -19,27 +21,40 @@ pub(super) struct Ledger<'a> {
     notices: Notices,
     pub control: Arc<Control>,
     skew: Skew,
+    /// `--block`'s word; `None`: off.
+    block_mode: Option<&'static str>,
 }
 
 impl<'a> Ledger<'a> {
     pub(super) fn new(
-        common: &'a Common,
+        config: &'a RunConfig,
         board: Board,
         notices: Notices,
         control: Arc<Control>,
     ) -> Self {
         Self {
-            common,
+            common: &config.common,
             board,
             notices,
             control,
             skew: Skew::default(),
+            block_mode: config.block.as_ref().map(|plan| plan.mode.word()),
         }
     }
 
     /// Standard output has lost its reader.
     pub(super) fn reader_left(&self) -> bool {
         self.control.closed.load(Ordering::Relaxed)
+    }
+
+    /// Everything before is in the log, by the wall clock.
+    pub(super) fn written_ns(&self) -> i64 {
+        self.control.written_ns.load(Ordering::Relaxed)
+    }
+
+    /// Records that the sensor has sent, by kind.
+    pub(super) fn sent(&self) -> [u64; KINDS] {
+        self.notices.sent()
     }
 
     /// The books now.
@@ -67,9 +82,7 @@ impl<'a> Ledger<'a> {
 
     /// The books of the outputs, as the logger last published them.
     pub(super) fn outputs(&self) -> Vec<OutputBooks> {
-        let published = self.control.published.lock();
-        let published = published.unwrap_or_else(PoisonError::into_inner);
-        logging::output_books(self.common, &published.outputs)
+        self.published().outputs
     }
 
     /// Closes the log with a last record, made of the books of that moment. Returns the books after it.
@@ -86,6 +99,12 @@ impl<'a> Ledger<'a> {
         };
         let published = logger.finish_with(|so_far| Some(last(at_exit(so_far))));
         at_exit(&published)
+    }
+
+    /// How often the logger has published: twice a second, while it moves.
+    pub(super) fn logger_rounds(&self) -> u64 {
+        let published = self.control.published.lock();
+        published.unwrap_or_else(PoisonError::into_inner).number
     }
 
     fn published(&self) -> Published {
@@ -109,6 +128,10 @@ impl<'a> Ledger<'a> {
             shed_in_kernel,
             witness: witness.map(Watching::counts),
             host: groups.host_counts(),
+            blocks: published.blocks.map(|counts| BlockBooks {
+                name: self.block_mode.unwrap_or_default().to_owned(),
+                counts,
+            }),
             ..logging::books(self.common, published)
         };
         let now = Progress::of(&Books {

@@ -10,6 +10,7 @@ use crate::host::nic::{self, LinkEvent, Watch};
 use crate::log::formats::interfaces::Interfaces;
 use crate::sensor::group::{LinkState, LiveGroup};
 use crate::sensor::logging::SharedLocalities;
+use crate::sensor::worker::Change;
 use crate::settings::RunConfig;
 use crate::time::clock::monotonic_ns;
 use std::sync::{Arc, PoisonError};
@@ -179,7 +180,7 @@ impl Links<'_> {
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         change(Arc::make_mut(&mut ours));
-        workers.send_localities(&ours);
+        workers.send(&Change::Localities(Arc::clone(&ours)));
     }
 
     /// Tries to reopen every removed interface: its netlink event may have been lost.

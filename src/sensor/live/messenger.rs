@@ -1,5 +1,6 @@
 //! Records and lines about the sensor itself: to the log and to standard error.
 
+use crate::log::anonymize::Anonymizer;
 use crate::log::notice::{Notice, Notices};
 use crate::observe::terminal;
 use crate::time::clock::wall_clock_ns;
@@ -13,16 +14,32 @@ pub(super) type Detail = (&'static str, Value);
 pub(super) struct Messenger {
     notices: Notices,
     quiet: bool,
+    /// `--anonymize`, for lines; the logger replaces what is in records.
+    anonymizer: Option<Anonymizer>,
 }
 
 impl Messenger {
     pub(super) fn new(notices: Notices, quiet: bool) -> Self {
-        Self { notices, quiet }
+        Self {
+            notices,
+            quiet,
+            anonymizer: None,
+        }
+    }
+
+    /// The same with other addresses in its lines.
+    #[must_use]
+    pub(super) fn with(self, anonymizer: Option<Anonymizer>) -> Self {
+        Self { anonymizer, ..self }
     }
 
     /// Prints `synledger: ` and this line, except with `--quiet`.
     pub(super) fn line(&self, line: &str) {
         if !self.quiet {
+            let line = match &self.anonymizer {
+                Some(anonymizer) => &anonymizer.text(line),
+                None => line,
+            };
             terminal::print_to_stderr(&format!("synledger: {line}\n"));
         }
     }

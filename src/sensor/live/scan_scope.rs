@@ -24,11 +24,17 @@ impl ScansOutOfScope {
         }
     }
 
-    /// Reports scans since the last report, at most once a minute. Call once a second.
-    pub(super) fn update(&mut self, now_ns: i64, shards: &ShardCounts) {
-        let [out, local] = [Direction::Out, Direction::Local].map(|way| way as usize);
-        let by_host = shards.scans.iter().map(|ways| ways[out] + ways[local]);
-        let total: u64 = by_host.sum();
+    /// Scans so far are another process's, which has reported them.
+    pub(super) fn go_on(&mut self, shards: &ShardCounts) {
+        self.reported = by_host(shards);
+    }
+
+    /// Reports scans since the last report, at most once a minute. Call once a second. `all_scans`: they are shown.
+    pub(super) fn update(&mut self, now_ns: i64, all_scans: bool, shards: &ShardCounts) {
+        let total = by_host(shards);
+        if all_scans {
+            self.reported = total;
+        }
         if total == self.reported || !self.pace.take(now_ns) {
             return;
         }
@@ -44,6 +50,13 @@ impl ScansOutOfScope {
         let word = "scans_out_of_scope";
         self.messenger.record_with(word, text, details);
     }
+}
+
+/// Scans by this host.
+fn by_host(shards: &ShardCounts) -> u64 {
+    let [out, local] = [Direction::Out, Direction::Local].map(|way| way as usize);
+    let each = shards.scans.iter().map(|ways| ways[out] + ways[local]);
+    each.sum()
 }
 
 fn sentence(count: u64, newest: Option<OutOfScope>) -> String {
@@ -75,7 +88,7 @@ mod tests {
         let mut told = |total: u64, second: i64| {
             let mut shards = ShardCounts::default();
             shards.scans[0][Direction::Out as usize] = total;
-            scans.update(at(second), &shards);
+            scans.update(at(second), false, &shards);
             let notice = records.try_iter().next()?;
             let Notice::Lifecycle { details, .. } = notice else {
                 panic!("no lifecycle");
@@ -89,6 +102,11 @@ mod tests {
         assert_eq!(told(4, 161), Some(3));
         assert_eq!(told(4, 300), None);
         assert_eq!(told(5, 301), Some(1));
+        let mut shards = ShardCounts::default();
+        shards.scans[0][Direction::Out as usize] = 9;
+        scans.update(at(400), true, &shards);
+        scans.update(at(500), false, &shards);
+        assert!(records.try_iter().next().is_none(), "they were shown");
     }
 
     #[test]

@@ -8,6 +8,11 @@ use crate::time::clock::monotonic_ns;
 /// Time between renewals: until then a new listener has no name, and one that is gone keeps its own.
 const EVERY_NS: i64 = 5_000_000_000;
 
+/// Whether an output names services.
+pub(super) fn are_named(common: &Common) -> bool {
+    common.outputs.iter().any(|output| output.format.services)
+}
+
 /// Keeps the table of services up to date.
 pub(super) struct ServiceWatch {
     services: Services,
@@ -18,14 +23,17 @@ pub(super) struct ServiceWatch {
 
 impl ServiceWatch {
     /// Reads the table; `None` where no output names services.
-    pub(super) fn start(common: &Common, localities: &SharedLocalities) -> Option<Self> {
-        let mut outputs = common.outputs.iter();
-        if !outputs.any(|output| output.format.services) {
+    pub(super) fn start(
+        common: &Common,
+        localities: &SharedLocalities,
+        reader: Reader,
+    ) -> Option<Self> {
+        if !are_named(common) {
             return None;
         }
         let mut watch = Self {
             services: Services::new(localities.clone()),
-            reader: Reader::default(),
+            reader,
             renewed_ns: monotonic_ns(),
         };
         watch.read();

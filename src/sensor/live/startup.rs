@@ -4,9 +4,11 @@ use crate::capture::mode::{CaptureDepth, FanoutMode};
 use crate::check::{self, CONSEQUENCE, Doubt, refuse_too_much_memory};
 use crate::error::{ConfigError, Failure};
 use crate::host::nic::{self, Selection, ethtool};
+use crate::log::sinks::spec::{JOURNAL_EVENTS, OutputSpec};
 use crate::observe::terminal::print_to_stderr;
-use crate::sensor::logging;
+use crate::respond::block::plan::BlockMode;
 use crate::settings::RunConfig;
+use crate::words::shown;
 use std::fmt::Write as _;
 
 /// Checks memory and prints what will be watched. Returns why the fanout may split connections, if it may.
@@ -16,6 +18,7 @@ pub fn report(config: &RunConfig, selection: &Selection) -> Result<Option<String
     let unproven = fanout_unproven(config, nics);
     if !config.common.quiet {
         let mut text = overview(config, nics, &selection.unreadable);
+        text.extend(without_block(config));
         if let Some(unproven) = &unproven {
             let _ = writeln!(text, "synledger: warning: {unproven}");
         }
@@ -59,18 +62,61 @@ fn overview(config: &RunConfig, nics: &[nic::Interface], left_out: &[nic::Interf
         line("left out", list(left_out, kind));
     }
     line("capture", depth(config.capture).to_owned());
-    let outputs = config.common.outputs.iter().map(logging::name);
+    let outputs = config.common.outputs.iter().map(OutputSpec::name);
     let lists = config.common.responders.iter().map(|one| one.name.clone());
     let outputs: Vec<String> = outputs.chain(lists).collect();
     line("outputs", outputs.join(", "));
-    if let Some(address) = &config.metrics {
-        line("metrics", address.url());
+    for output in config.common.outputs.iter().filter(|one| one.is_journal) {
+        line(&output.name(), journal());
+    }
+    for target in &config.metrics {
+        line("metrics", target.location());
+    }
+    if let Some(folder) = &config.state {
+        line("state", shown(&folder.path).to_string());
+    }
+    if let Some(plan) = &config.block {
+        let socket = shown(&plan.socket);
+        let says = match plan.mode {
+            BlockMode::Nft => "by nftables, table inet synledger",
+            BlockMode::Xdp => "by XDP at the interfaces that are watched",
+            BlockMode::DryRun => "dry run (nobody is shut out)",
+            BlockMode::Off => "off",
+        };
+        line("blocking", format!("{says}; socket {socket}"));
     }
     if let Some(one_in) = config.witness {
         let says = format!("one in {one_in} connections, by a socket and a library of its own");
         line("witness", says);
     }
     text
+}
+
+/// A warning about flags of `--block` that have no effect, as nothing said whether to block.
+fn without_block(config: &RunConfig) -> Option<String> {
+    let given = config.given.settings.iter();
+    let keys = given.map(|setting| setting.key.as_str());
+    let idle = keys.filter(|key| key.starts_with("block-") || key.starts_with("status-"));
+    let own = ["block-kib", "block-timeout-ms"];
+    let idle: Vec<String> = idle
+        .filter(|key| !own.contains(key))
+        .map(|key| format!("--{key}"))
+        .collect();
+    let is_silent = config.block.is_some() || config.given.has("block") || idle.is_empty();
+    (!is_silent).then(|| {
+        let says = format!("without --block these change nothing: {}", idle.join(", "));
+        format!("synledger: warning: {}\n", config.given.explain(&says))
+    })
+}
+
+/// What of the log goes into the journal.
+fn journal() -> String {
+    let kinds: Vec<&str> = JOURNAL_EVENTS.iter().map(|kind| kind.word()).collect();
+    let (kinds, joined) = (kinds.join(", "), kinds.join("+"));
+    format!(
+        "the journal: {kinds} alone, as journald drops bursts of lines; a file gets all (--output text:PATH), and \
+         events={joined}+connection sends connections, too"
+    )
 }
 
 fn described(nic: &nic::Interface) -> String {
@@ -258,6 +304,25 @@ synledger: outputs: eve:/x/eve.json
 synledger: metrics: http://127.0.0.1:9477/metrics
 ";
         assert_eq!(says, expected);
+    }
+
+    #[test]
+    fn flags_about_blocks_without_block_are_named() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("x.toml");
+        let says = |toml: &str| {
+            std::fs::write(&path, toml).expect("a file");
+            let words = ["synledger", "run", "--config"].map(std::ffi::OsString::from);
+            let words: Vec<_> = words.into_iter().chain([path.clone().into()]).collect();
+            without_block(&super::super::reload::read(&words, &path, true).expect("in range"))
+        };
+        let warning = says("block-max = 5\nstatus-group = \"root\"\nblock-kib = 64\n");
+        let warning = warning.expect("two flags that do nothing");
+        let expected = "synledger: warning: without --block these change nothing: --block-max, --status-group (";
+        assert!(warning.starts_with(expected), "{warning}");
+        assert!(warning.contains("x.toml line 1"), "{warning}");
+        assert_eq!(says("block-max = 5\nblock = \"off\"\n"), None);
+        assert_eq!(says("block-kib = 64\n"), None);
     }
 
     #[test]

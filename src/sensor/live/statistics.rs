@@ -30,6 +30,16 @@ impl Statistics {
         due.then(|| self.record(books.clone(), false))
     }
 
+    /// A record of the interval so far, if intervals have records.
+    pub(super) fn of_interval(&mut self, books: &Books) -> Option<Notice> {
+        (self.interval_s > 0).then(|| self.record(books.clone(), false))
+    }
+
+    /// The next interval begins with these books: another process has written those before.
+    pub(super) fn go_on(&mut self, books: Books) {
+        self.before = books;
+    }
+
     /// A record of the time since the last one; `last`: of the run.
     pub(super) fn record(&mut self, now: Books, last: bool) -> Notice {
         let now_ns = monotonic_ns();

@@ -3,6 +3,7 @@
 use super::{dry_run, startup};
 use crate::error::Failure;
 use crate::host::nic::{self, SelectError, Selection};
+use crate::host::service_manager::ServiceManager;
 use crate::observe::terminal::print_to_stderr;
 use crate::sensor::signals::Signals;
 use crate::settings::RunConfig;
@@ -18,6 +19,7 @@ const SETTLE_LOOKUPS: u32 = 5;
 pub(super) fn interfaces(
     config: &RunConfig,
     signals: &Signals,
+    manager: &ServiceManager,
 ) -> Result<Option<Selection>, Failure> {
     let patterns = config.interfaces.join(",");
     let mut awaited = match nic::resolve(&patterns) {
@@ -34,9 +36,10 @@ pub(super) fn interfaces(
     if !wrong.is_empty() {
         return Err(Failure::Run(wrong.join("\nsynledger: ")));
     }
-    print_wait(config, &awaited);
+    print_wait(config, &awaited, manager);
     let mut lookups = 0;
-    while !signals.stopped() {
+    // There is nothing yet to hand over: a restart is a stop.
+    while !signals.stopped() && !signals.hand_over() {
         std::thread::sleep(POLL);
         // Neither can be done yet; no answer would look like a hang.
         if signals.report() | signals.reload() {
@@ -51,7 +54,7 @@ pub(super) fn interfaces(
                 lookups = 0;
                 let now = sentence(&error);
                 if now != awaited {
-                    print_wait(config, &now);
+                    print_wait(config, &now, manager);
                     awaited = now;
                 }
             }
@@ -68,7 +71,8 @@ fn print(config: &RunConfig, text: &str) {
     }
 }
 
-fn print_wait(config: &RunConfig, awaited: &str) {
+fn print_wait(config: &RunConfig, awaited: &str, manager: &ServiceManager) {
+    manager.notify(&[&format!("STATUS=waiting for {awaited}")]);
     print(config, &format!("waiting for {awaited}; Ctrl-C ends it"));
 }
 

@@ -1,19 +1,19 @@
 //! The workers' threads: started, pinned, and kept up to date.
 
 use super::messenger::Messenger;
-use crate::host::addresses::Localities;
 use crate::host::cpus::{self, Pins};
+use crate::host::sandbox::{Sandbox, Thread};
 use crate::sensor::Board;
 use crate::sensor::threads::{pin, spawn};
-use crate::sensor::worker::Worker;
+use crate::sensor::worker::handover::WorkerState;
 use crate::sensor::worker::load::{LoadControl, ShedStep};
 use crate::sensor::worker::ring::LiveRing;
 use crate::sensor::worker::rings::Rings;
+use crate::sensor::worker::{Change, Worker};
 use crate::settings::RunConfig;
 use crate::shard::Shard;
 use crate::time::clock::{Clock, RunTime};
 use crossbeam::channel::{Sender, unbounded};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Scope;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use std::time::Duration;
 /// Channels to one worker.
 struct ToWorker {
     rings: Sender<LiveRing>,
-    localities: Sender<Arc<Localities>>,
+    changes: Sender<Change>,
 }
 
 pub(super) struct Workers<'a> {
@@ -30,19 +30,26 @@ pub(super) struct Workers<'a> {
     steps: Sender<ShedStep>,
     to_workers: Vec<ToWorker>,
     pins: Pins,
+    sandbox: Sandbox,
     /// Copies of their counters.
     pub board: Board,
 }
 
 impl<'a> Workers<'a> {
     /// Starts none yet. Their steps of load shedding go to `steps`.
-    pub(super) fn new(config: &'a RunConfig, run_time: RunTime, steps: Sender<ShedStep>) -> Self {
+    pub(super) fn new(
+        config: &'a RunConfig,
+        run_time: RunTime,
+        steps: Sender<ShedStep>,
+        sandbox: Sandbox,
+    ) -> Self {
         Self {
             config,
             run_time,
             steps,
             to_workers: Vec::new(),
             pins: Pins::default(),
+            sandbox,
             board: Board::new(config.common.workers),
         }
     }
@@ -54,36 +61,48 @@ impl<'a> Workers<'a> {
         drain: &'scope AtomicBool,
         mut shard: Shard,
         rings: Vec<LiveRing>,
+        before: Option<&WorkerState>,
     ) {
         let id = self.to_workers.len();
         let (to_rings, new_rings) = unbounded();
-        let (to_localities, localities) = unbounded();
+        let (to_changes, changes) = unbounded();
         self.to_workers.push(ToWorker {
             rings: to_rings,
-            localities: to_localities,
+            changes: to_changes,
         });
-        let load = LoadControl::new(id, self.config, self.steps.clone());
-        shard.flows.hear_all(load.hears_all);
+        let mut load = LoadControl::new(id, self.config, self.steps.clone());
+        match before {
+            // Of its own making: it fits, or load shedding starts anew.
+            Some(before) => drop(load.restore(&before.load)),
+            None => shard.flows.hear_all(load.hears_all),
+        }
         let block_timeout = Duration::from_millis(u64::from(self.config.block_timeout_ms));
+        self.board.publish(id, &shard.counts);
         let worker = Worker {
+            id,
             shard,
             rings: Rings::new(rings, block_timeout),
             new_rings,
-            localities,
+            changes,
             clock: Clock::new(&self.run_time),
-            now_ns: i64::MIN,
+            now_ns: before.map_or(i64::MIN, |before| before.now_ns),
             load,
         };
         let cpu = self.config.common.cores.get(id).copied();
         let thread = cpu.map(|cpu| self.pins.add(cpu));
-        let board = self.board.clone();
+        let (board, pass) = (self.board.clone(), self.sandbox.pass(Thread::Worker));
         spawn(scope, format!("worker-{id}"), move || {
             pin(cpu, id);
             if let Some(thread) = thread {
                 thread.store(cpus::thread_id(), Ordering::Release);
             }
+            pass.enter();
             worker.run(drain, |shard| board.publish(id, &shard.counts));
         });
+    }
+
+    pub(super) fn run_time(&self) -> &RunTime {
+        &self.run_time
     }
 
     /// Sends each worker its rings of an interface that came back.
@@ -95,10 +114,10 @@ impl<'a> Workers<'a> {
         }
     }
 
-    /// Sends all workers the new localities.
-    pub(super) fn send_localities(&self, ours: &Arc<Localities>) {
+    /// Sends all workers a change, which each puts in force between two batches of frames.
+    pub(super) fn send(&self, change: &Change) {
         for worker in &self.to_workers {
-            let _ = worker.localities.send(Arc::clone(ours));
+            let _ = worker.changes.send(change.clone());
         }
     }
 

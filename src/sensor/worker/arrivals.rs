@@ -6,6 +6,7 @@ const LEAST: f64 = 1024.0;
 
 /// Exponentially decayed arrivals (half-life 1 s), dropped frames included.
 #[derive(Clone, Copy, Debug, Default)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct RecentArrivals {
     seen: [u64; 2],
     recent: [f64; 2],

@@ -8,8 +8,10 @@ use crate::capture::mode::CaptureDepth;
 use crate::settings::RunConfig;
 use crate::shard::Shard;
 use crate::shedding::{Backlog, Level, LevelStep, Load, Shedding};
+use crate::snapshot::{Layout, Snapshot as _};
 use crate::time::clock::{Clock, Reading, wall_clock_ns};
 use crossbeam::channel::Sender;
+use std::io;
 use std::sync::atomic::Ordering;
 
 /// A worker's step of load shedding.
@@ -46,6 +48,29 @@ impl LoadControl {
             drops_seen: 0,
             arrivals: RecentArrivals::default(),
         }
+    }
+
+    /// Level, hold times and what they were made of, as bytes.
+    pub fn save(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.shedding.save(&mut bytes)?;
+        (self.drops_seen, self.arrivals).save(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Reads what [`LoadControl::save`] of another process wrote.
+    pub fn restore(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        self.shedding.restore(&mut bytes)?;
+        let mut seen = (0, RecentArrivals::default());
+        seen.restore(&mut bytes)?;
+        (self.drops_seen, self.arrivals) = seen;
+        Ok(())
+    }
+
+    /// Adds names and types of what [`LoadControl::save`] writes.
+    pub fn layout(layout: &mut Layout) {
+        Shedding::layout(layout);
+        <(u64, RecentArrivals)>::layout(layout);
     }
 
     /// Publishes the state of the rings, and steps up or down where their load asks for it.

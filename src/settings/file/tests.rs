@@ -65,7 +65,7 @@ fn what_is_no_toml_is_named_with_its_line() {
         entries("a = 1\na = 2"),
         Err("F line 2: a is given a second time".to_owned())
     );
-    for (text, line) in [("a = 1\nb =", 2), ("a", 1), ("\n\n= 1", 3), ("a = \"x", 1)] {
+    for (text, line) in [("a", 1), ("\n\n= 1", 3), ("a = \"x", 1)] {
         let error = entries(text).expect_err(text);
         let begins = format!("F line {line}: no TOML: ");
         assert!(error.starts_with(&begins), "{text:?}: {error}");
@@ -73,6 +73,37 @@ fn what_is_no_toml_is_named_with_its_line() {
     }
     let error = parse(Path::new("F"), b"a = 1\nb = '\xff'").expect_err("no UTF-8");
     assert_eq!(error.0, "F line 2: must be UTF-8");
+}
+
+#[test]
+fn a_value_without_quotes_is_answered_with_what_its_flag_takes() {
+    for (text, says) in [
+        ("ring-mib =", "ring-mib has no value: ring-mib = VALUE"),
+        ("ring-mib = # 64", "ring-mib has no value: ring-mib = VALUE"),
+        (
+            "ring-mib = 64M",
+            "ring-mib = 64M: must be a whole number from 4 to 4096",
+        ),
+        (
+            "shed = auto",
+            "shed = auto: a text stands in quotes: shed = \"auto\"",
+        ),
+        (
+            "promiscuous = yes",
+            "promiscuous = yes: must be true or false",
+        ),
+        (
+            "listen = 2s",
+            "listen = 2s: a text stands in quotes: listen = \"2s\"",
+        ),
+        (
+            "nosuch = 2s",
+            "nosuch = 2s: a text stands in quotes: nosuch = \"2s\"",
+        ),
+    ] {
+        let error = entries(&format!("# one\n{text}\n")).expect_err(text);
+        assert_eq!(error, format!("F line 2: {says}"));
+    }
 }
 
 #[test]

@@ -1,12 +1,15 @@
 //! Flags of `run`.
 
 use super::rings::RingArgs;
-use super::{BEHAVIOUR, CAPTURE, CommonArgs, DETECTION, InterfaceArgs, OUTPUT, RESOURCES};
+use super::{
+    BEHAVIOUR, BlockArgs, CAPTURE, CommonArgs, DETECTION, InterfaceArgs, OUTPUT, RESOURCES,
+};
 use crate::capture::mode::CaptureDepth;
-use crate::observe::address::MetricsAddress;
+use crate::observe::target::MetricsTarget;
 use crate::settings::presets::Preset;
 use crate::words::whole;
-use clap::Args;
+use clap::{Args, ValueHint};
+use std::path::PathBuf;
 
 /// Flags of `run`.
 #[derive(Debug, Clone, Args)]
@@ -59,6 +62,9 @@ pub struct RunArgs {
         help_heading = DETECTION
     )]
     pub scan_target: ScanTarget,
+    /// Blocking.
+    #[command(flatten)]
+    pub blocking: BlockArgs,
     /// Flags that `read` has too.
     #[command(flatten)]
     pub common: CommonArgs,
@@ -141,32 +147,37 @@ pub struct RunArgs {
         help_heading = OUTPUT
     )]
     pub stats_interval: u32,
-    /// Serve Prometheus metrics at this address.
+    /// Serve Prometheus metrics. Repeatable.
     ///
-    /// At /metrics, and a health check at /healthz, for example on 127.0.0.1:9477. A name (localhost:9477) means
-    /// each of its addresses, :9477 every address of this host. While something is lost, or a watched interface is
-    /// down or gone, /healthz answers `degraded` with the reasons, /healthz?strict with status 503. Default: off.
+    /// ADDRESS:PORT serves HTTP: /metrics, and a health check at /healthz, for example on 127.0.0.1:9477. A name
+    /// (localhost:9477) means each of its addresses, :9477 every address of this host. unix:/PATH serves the same at a
+    /// socket that its owner and group may use (mode 0660); a socket that nobody serves is replaced.
+    /// textfile:/FOLDER writes FOLDER/synledger.prom every 5 s for the textfile collector of node_exporter, and removes
+    /// it at the end. /healthz answers `ok`; `degraded` with the reasons while something is lost, or a watched interface
+    /// is down or gone (/healthz?strict with status 503); `failing` and status 503 while a thread stands still, the books
+    /// do not close, an output or a block list fails, or packets come that no capture sees. Default: off.
     #[arg(
         long,
-        value_name = "ADDR",
-        value_parser = str::parse::<MetricsAddress>,
+        value_name = "TARGET",
+        value_parser = str::parse::<MetricsTarget>,
         help_heading = OUTPUT
     )]
-    pub metrics: Option<MetricsAddress>,
+    pub metrics: Vec<MetricsTarget>,
     /// Set of flags: watch, edge or ledger.
     ///
     /// `watch` is for a person at a terminal: every flag has its default.
     ///
-    /// `edge` is a service that costs little. It counts connections but writes no record of each. So its file stays
-    /// small; an EVE file is not rotated by the sensor. It sees no UDP, see --capture:
+    /// `edge` is a service that costs little. It counts connections but writes no record of each. It takes at most
+    /// 1 GiB of disk. It sees no UDP, see --capture:
     ///
-    /// `--capture control --metrics 127.0.0.1:9477`
-    /// `--output eve:/var/log/synledger/eve.json,events=alert+stats+lifecycle`
+    /// `--capture control --metrics 127.0.0.1:9477` `--state /var/lib/synledger`
+    /// `--output eve:/var/log/synledger/eve.json,events=alert+stats+lifecycle+block` with
+    /// `,rotate=1d,keep=1GiB` behind it
     ///
-    /// `ledger` is a service that writes every connection and flow. Its file grows fast: have it rotated, then send
-    /// SIGHUP:
+    /// `ledger` is a service that writes every connection and flow. It takes at most 8 GiB of disk:
     ///
-    /// `--capture headers --metrics 127.0.0.1:9477` `--output eve:/var/log/synledger/eve.json`
+    /// `--capture headers --metrics 127.0.0.1:9477` `--state /var/lib/synledger`
+    /// `--output eve:/var/log/synledger/eve.json,rotate=1h,keep=8GiB`
     ///
     /// The configuration file overrides a preset, the command line both. `--dry-run` prints the flags in force.
     #[arg(
@@ -184,6 +195,22 @@ pub struct RunArgs {
     /// only globs wait. SIGINT and SIGTERM end the wait with exit code 0.
     #[arg(long, help_heading = BEHAVIOUR)]
     pub wait: bool,
+    /// Remember until when was watched, in DIR.
+    ///
+    /// In the file DIR/last-watched, renewed ten times a second. The next start then says from when to when nothing was
+    /// watched, and why (`not_watched`). DIR is made if it is missing, for the user of --user, as whom the next run may start. A run does not start if it cannot write there, or if
+    /// another one does; with the folder of a preset it starts and says so (`state_failed`). Default: off.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = BEHAVIOUR)]
+    pub state: Option<PathBuf>,
+    /// Take over from the run that listens at PATH.
+    ///
+    /// The run that listens at the socket PATH hands its rings, connections, scans and counters over to this one, and
+    /// ends: while the rings hold what comes, no frame is lost and no record missing or doubled. If its settings or its
+    /// version's state are others, it ends its records and stops, and this one starts anew. If nobody listens at PATH,
+    /// this one just starts. Then it listens there itself, for the next one: its user and root may ask. A service needs no
+    /// PATH: see RESTARTS in synledger-run(1). Default: off.
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath, help_heading = BEHAVIOUR)]
+    pub takeover: Option<PathBuf>,
     /// Check one in N connections a second time.
     ///
     /// 1 to 65536; 0 is off. A second socket receives the SYNs of one in N connections, and another library reads
@@ -200,6 +227,22 @@ pub struct RunArgs {
         help_heading = BEHAVIOUR
     )]
     pub witness: u32,
+    /// User after the start, instead of synledger.
+    ///
+    /// Once sockets, rings, outputs and the block helper are open, `run` has no privilege left that it does not need. If
+    /// it was started as root it goes on as this user; without the flag as `synledger`, if that user exists and may open
+    /// the outputs again, else as root without its capabilities. The outputs and their folders must belong to the user:
+    /// SIGHUP and rotation make files there. Only the main thread keeps CAP_NET_RAW, for an interface that is created
+    /// anew. Each thread may make the system calls that it needs (seccomp), and the process opens no other files
+    /// (Landlock): see SANDBOX in synledger-run(1).
+    #[arg(long, value_name = "NAME", help_heading = BEHAVIOUR)]
+    pub user: Option<String>,
+    /// Keep all privileges of the start.
+    ///
+    /// To find out whether the sandbox is why something fails: whoever finds a fault in how packets are read then has all
+    /// that the sensor had at its start, of root the whole host.
+    #[arg(long, help_heading = BEHAVIOUR)]
+    pub no_sandbox: bool,
     /// Show settings and memory, then stop.
     ///
     /// Prints the flags in force with their origin, and the memory of a run line by line. Tries whether packet

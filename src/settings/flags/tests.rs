@@ -105,8 +105,13 @@ fn values_of_run_out_of_range_are_named_with_their_range() {
         (["--shed", "x"], "auto, off"),
         (["--metrics", "9477"], "must be ADDRESS:PORT or NAME:PORT"),
         (["--metrics", "[::1:9477"], ":9477 is that port of every"),
+        (["--metrics", "unix:x"], "the path must begin with /"),
         (["--fold", "1000000001"], "from 0 to 1000000000"),
         (["--witness", "65537"], "from 0 to 65536"),
+        (["--block-prefix6", "63"], "from 64 to 128"),
+        (["--block-prefix6", "129"], "from 64 to 128"),
+        (["--block-prefix6", "064"], "from 64 to 128"),
+        (["--block-prefix6", "+64"], "from 64 to 128"),
         (["--stats-interval", "86401"], "from 0 to 86400"),
         (["--stats-interval", "8s"], "from 0 to 86400"),
     ];

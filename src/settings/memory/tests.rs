@@ -11,6 +11,7 @@ fn users(workers: usize) -> Users {
         workers,
         outputs: 1,
         buffers: 1,
+        block_bytes: 0,
         responder_bytes: 0,
         fold_tables: workers,
         witness: None,

@@ -30,7 +30,7 @@ fn send(outbox: &mut Outbox, number: u32, ts_ns: i64, counts: &mut ShardCounts) 
         vlan_count: 0,
     };
     let place = (position_of_ts(ts_ns), Step::Frame(1, ts_ns));
-    outbox.hold_attempt(place, attempt, None, counts);
+    outbox.hold_attempt(|| place, attempt, None, counts);
 }
 
 /// What comes out: the position of each event, and how many attempts it stands for.

@@ -1,5 +1,6 @@
 //! `synledger`(7): what the words mean, how to tune a sensor, and what to do when something is lost.
 
+use crate::metrics::METRICS;
 use crate::sections::Block::{self, Item, Lines, Text};
 use crate::sections::Section;
 
@@ -12,6 +13,7 @@ pub fn sections() -> Vec<Section> {
         section("CONNECTIONS", CONNECTIONS),
         section("SCANS", SCANS),
         section("FLOODS", FLOODS),
+        section("BLOCKING", BLOCKING),
         section("BOOKS", BOOKS),
         section("WITNESS", WITNESS),
         section("LOAD SHEDDING", SHEDDING),
@@ -180,6 +182,66 @@ const FLOODS: &[Block] = &[
     ),
 ];
 
+const BLOCKING: &[Block] = &[
+    Text(
+        "With `--block nft` or `--block xdp` the kernel drops what comes from whom the sensor blocks. With `--block dry-run` the sensor decides the same, and logs and counts that as a firewall would answer; nothing on the host is changed.",
+    ),
+    Item(
+        "nftables",
+        "The table `inet synledger` has sets of addresses and networks, each element with its time and a counter, and one rule for each set in a chain of the hook prerouting at priority raw: before connections are tracked, for what this host takes and what it forwards. No other table is read or changed. A helper process changes it: it has CAP_NET_ADMIN and no other privilege, checks every order again, and its working half is started again if it dies. The sensor itself gives CAP_NET_ADMIN up. From Linux 6.9 on the kernel keeps others from changing the table (flags owner and persist); before, what others change is put right, and said. At a clean end the table is removed unless `--block-keep` is given; after a crash it stays, and the next run takes it over with its blocks: also those that others added meanwhile, with at most 366 days, but none without a time. The program `nft` is not needed; a kernel without nf_tables is refused at the start, and so is a table of that name that another sensor or program owns, or that has other chains, or sets of other names, keys or flags. Not dropped: bridged frames, and flows that hardware or a flowtable forwards past netfilter. The sensor sees dropped packets as before: packet sockets come first.",
+    ),
+    Item(
+        "XDP",
+        "An XDP program at every interface that is watched looks the source address up by prefix, counts, and drops: before the kernel makes a packet of the frame where the driver can do that (native mode), else just after (generic mode); `block_firewall` says which. For floods of blocked sources that is the cheapest place. It reads Ethernet, up to two VLAN tags, IPv4 and IPv6; all else passes, and so do outgoing packets and interfaces without Ethernet headers (tun, PPP, tunnels) and loopback. Its bytes count whole frames, those of nftables count IP packets. Each block ends by itself, even if no process of the sensor lives. Interfaces that are watched again after they were gone get the program, too. Another XDP program is never replaced: that interface is left out, which is said, and looked at again every ten seconds; a start where every interface is left out fails. The kernel takes no program at an interface below one that has a program, such as a port of a bridge that comes after it: that one is left out as well. Two sensors cannot block by XDP in one network namespace.",
+    ),
+    Text(
+        "Linux 5.9 or later is needed. The helper process is that of nftables, with CAP_NET_ADMIN and CAP_BPF (and CAP_PERFMON where the kernel's verifier wants it, before Linux 6.6) and no other privilege. Maps and links have names in `/sys/fs/bpf/synledger/v1/`, in a folder for each network namespace: `netns-` and its cookie, a number that no other one gets until the machine starts again; before Linux 5.14, which tells no cookies, `net-` and its inode number, which a later namespace may get. The helper mounts the file system at `/sys/fs/bpf` if nobody has and it may. So blocks outlive a crash, and the next run takes them over. Where there is no such file system, or not for this user, all blocks end when the working half of the helper dies, which is said at the start, and `--block-keep` keeps nothing. A clean end removes program, maps and names unless `--block-keep` is given. Some drivers set their queues up anew when an XDP program comes or goes: frames are lost for that moment.",
+    ),
+    Item(
+        "what each sees",
+        "Both see packets of connections that are established already, and packets that this host forwards. Neither sees flows that a NIC or a flowtable forwards past it, nor the inner addresses of tunnels: the outer source is what is blocked. XDP drops frames that a bridge would forward; nftables here does not. With nftables the sensor sees dropped packets as before; what XDP drops, it never sees: the books, connections and scans of a blocked source end there, its connections time out, and an upstream tap sees packets that this host does not. A sensor that runs as root and has CAP_BPF could open the maps by their names: with XDP an attacker who runs code in it is kept from the blocks less well than with nftables.",
+    ),
+    Item(
+        "who is blocked",
+        "The source of a detection that `--block-on` names: by default of every scan whose verdict is `scan`. Of an IPv6 network of which many addresses took part, the whole network, but only with `--block-unproven`; each address in it that scans and is proven is blocked by itself, or with `--block-prefix6 64` with its whole /64, which mostly is one host's or one customer's: further addresses of it are the same block. The record names the network (`net`) and the address that was proven (`src_ip`). The summary of a scan that has ended blocks nobody. Floods and distributed scans never do: they have no one source.",
+    ),
+    Item(
+        "proof first",
+        "Anybody can send packets in the name of another, and so have others blocked. Therefore a source is blocked only when it has completed a handshake with what it scans (proof `handshake`). A scan by SYNs alone that never completes one is not blocked; `--block-unproven` changes that. Proof is looked at with each record of a scan: when it is detected, when its ports or hosts have doubled, when its verdict rises, and when the source completes its first handshake within it.",
+    ),
+    Item(
+        "how long",
+        "`--block-times`: the first block of a source takes the first time, the next one the second, and so on; the last one stays. A source is forgotten when the longest of the times has passed since the end of its last block. What is remembered is of this run alone. A detection of a source that is blocked changes nothing.",
+    ),
+    Item(
+        "the guard",
+        "Never blocked, with the word that a refusal has: addresses of this host and of `--local` (`own_address`), next hops of default routes and of routes to a sixteenth of all addresses or more, such as the halves that VPNs set (`gateway`), name servers (`resolver`), time servers (`time_server`), the other ends of SSH connections that are open now (`ssh_peer`), sources of `--allow` (`allowed`; a port there does not matter), link-local addresses (`link_local`), loopback, multicast, reserved addresses, 255.255.255.255, broadcast addresses of this host's networks, and IPv4-mapped addresses in IPv6 headers (`no_host`), networks larger than IPv4 /16 or IPv6 /32 (`too_large`), private networks unless `--block-private` is given (`private`), and whoever a host on our side completed a TCP connection to within the last half hour (`contacted_first`; of blocks by detections). A network is spared if one address in it is, also that of `--block-prefix6`: the address that scanned is then not blocked, either. For such a network the last half hour's connections count to any address of its /64.",
+    ),
+    Text(
+        "Addresses of the host are followed live. SSH connections are looked at every two seconds: those that are established at port 22, and at the ports on which sshd or dropbear listens where the system tells that. Also somebody who only tries passwords there is spared meanwhile. The rest is read every minute, and after a change of links or addresses. Time servers are those that the configuration of chrony, ntpd or systemd-timesyncd names by address, and those to which a daemon has a connected socket; names are not looked up, so name such servers with `--allow`. A block is removed when the guard begins to spare its address.",
+    ),
+    Item(
+        "limits",
+        "At most `--block-max` blocks at once. For one more, the least severe leaves, and of those the oldest (`displaced`); where all are more severe, the new one is refused (`full`). At most `--block-rate` blocks by detections in a minute (`rate`), so that nobody can fill the firewall; detection goes on.",
+    ),
+    Item(
+        "books of blocks",
+        "Every wish ends in exactly one place: wanted = in the kernel + in flight + refused, by reason + expired + removed, by cause. Every ten seconds, and when a helper was started again, they are compared with what the kernel has: blocks that it has lost are ordered again (`block_restored`), and until they are there again an identity of the books does not hold. `synledger_block_delay_seconds` is the time from the moment when a detection was due to the kernel's answer.",
+    ),
+    Item(
+        "what blocking cannot promise",
+        "After a crash what is blocked stays so until its time; without a new start `synledger block flush` lets everybody in (by hand `nft delete table inet synledger`, with XDP `rm -r /sys/fs/bpf/synledger`). What an earlier sensor left by another way to block than that of the next one stays, too, which is said as `block_firewall`: `synledger block flush --socket none` removes it. Names in `/sys/fs/bpf/synledger` of another network namespace are removed when a helper starts, once no helper uses them and none of their programs is at an interface, as when that namespace is gone; others stay, and `block_firewall` says so. Before Linux 5.14 a new namespace with the inode number of one that is gone takes its blocks over. What a block dropped is counted just before it is removed, and half a second before its time is over: what came later is not in the record of its end, nor is more than the last list had (every ten seconds) if the helper is gone. A network is never proven by a handshake, as one address in it shows nothing about the others: it is blocked by hand, or with `--block-unproven`. The proof is one of the address, not of each packet: who forges SYNs in the name of a host that connects to us by itself meanwhile has it blocked; name such hosts with `--allow`. Answers that are forged in the name of this host prove nothing (`packets_martian`), but those in the name of a host behind it do. If both helper processes are killed at once, no block is added or removed until the next start: it is said as `block_firewall`, `/healthz` is degraded (`blocking`), and sources that are to be blocked are refused (`no_answer`); what is in the kernel stays until its time is over. Connections that are older than half an hour, or than the run, are no contact of ours.",
+    ),
+    Item(
+        "by hand",
+        "`synledger block` lists, adds, removes, exports and imports blocks while the sensor runs, and lists, exports and removes what one left that has ended; see `synledger-block`(1).",
+    ),
+    Item(
+        "by other programs",
+        "The source has examples in `tools/deploy`; none of them knows whom the guard spares, so name such addresses there. fail2ban: copy `filter.d` and `jail.d` of `tools/deploy/fail2ban` to /etc/fail2ban, write `--output eve:/var/log/synledger.json,events=alert`, and reload it. The filter `synledger-eve` takes alerts of one source whose verdict is `scan` and whose proof is `handshake`; `synledger-eve[verdict=suspicious, proof=any]` takes more. The filter `synledger` reads lines of text in the format `full`, which do not have the proof. CrowdSec: copy `parsers` and `scenarios` of `tools/deploy/crowdsec` to /etc/crowdsec, `acquis.yaml` to /etc/crowdsec/acquis.d/synledger.yaml, write the same EVE file, and restart it; IPv6 networks, which are never proven, are not banned. A line counts when a scan is detected or continues, not when it ends.",
+    ),
+];
+
 const BOOKS: &[Block] = &[
     Item(
         "books",
@@ -233,7 +295,7 @@ const SHEDDING: &[Block] = &[
         "A level begins at once. It ends after 1 s in which nothing was dropped and no late ring was filled to half of the level's share. If the same level begins again within 30 s, this 1 s doubles, up to 30 s.",
     ),
     Text(
-        "Each step is a lifecycle record (`degradation`) and a line on standard error, at most one every 10 s. It is counted as `synledger_shed_up_total`, `synledger_shed_down_total` and `synledger_shed_spent_seconds_total`; `synledger_shed_level` is the level now. What was shed counts as missed. Flows that were open meanwhile have `shed`: their state is that of their control packets, their volume is what was seen, and `basis` is `synack` if the end of the handshake was not.",
+        "Each step is a lifecycle record (`degradation`) and a line on standard error, at most one every 10 s. It is counted as `synledger_shed_up_total`, `synledger_shed_down_total` and `synledger_shed_spent_seconds_total`; `synledger_shed_workers` says how many workers are at a level now. What was shed counts as missed. Flows that were open meanwhile have `shed`: their state is that of their control packets, their volume is what was seen, and `basis` is `synack` if the end of the handshake was not.",
     ),
 ];
 
@@ -271,7 +333,7 @@ const TUNING: &[Block] = &[
     ),
     Item(
         "A service that starts at boot",
-        "Take `--wait`: it waits for interfaces that are named and not there yet. Take `--preset edge` or `--preset ledger`.",
+        "Take `--wait`: it waits for interfaces that are named and not there yet. Take `--preset edge` or `--preset ledger`. Under systemd (`Type=notify`) the sensor says when it watches, reopens its files and stops. With `WatchdogSec` it gives a sign of life three times in that time, but only if every worker and the logger have moved since the last one; which thread has not is the lifecycle record `stalled`. Take at least 10 s: a logger that a slow disk holds up for that long is ended, too. The packages' unit has all that.",
     ),
 ];
 
@@ -335,37 +397,15 @@ const LOSSES: &[Block] = &[
         "A responder could not write: the old list stays. Look at its directory and its disk.",
     ),
     Item(
+        "blocking",
+        "The block helper is gone for good: `--block` adds and removes nothing more, and sources that are to be blocked are refused (`no_answer`). What is in the kernel stays until its time is over. The sensor has no privilege left to start another. Under a service manager (NOTIFY_SOCKET) it ends with exit code 1, once it has run for half a minute, so that the manager starts it again: the next run finds the blocks in the kernel. Otherwise start `synledger` again; the log says why the helper ended.",
+    ),
+    Item(
         "output",
         "An output lost records. The message says whether its disk is full, it cannot be written, its reader has left or is too slow, or more came than can be written (leave out events with `events=`, or lower `--fold`).",
     ),
     Text(
         "With `--strict`, a run that missed anything ends with exit code 3. Books that did not close end with 3 in any case: that is a fault of the program.",
-    ),
-];
-
-const METRICS: &[Block] = &[
-    Text(
-        "`--metrics ADDR` serves Prometheus metrics at `/metrics` (text 0.0.4, or OpenMetrics for those who ask for it). Each counter of the books is there with `synledger_` before its name and, unless it says what there is now, `_total` behind it; `synledger-run`(1) lists them.",
-    ),
-    Text(
-        "`/healthz` answers `ok`, or `degraded` with a line for each reason while something is lost or a watched interface is down or gone (`link`). The status is then 200, or 503 at `/healthz?strict`; books that do not close are 503 in any case. The metric `synledger_degraded{reason=\"...\"}` is 1 for the same reasons.",
-    ),
-    Text("To have Prometheus read a sensor that runs with `--metrics :9477`:"),
-    Lines(&[
-        "scrape_configs:",
-        "  - job_name: synledger",
-        "    static_configs:",
-        "      - targets: ['edge1.example:9477']",
-    ]),
-    Text("Expressions that are worth an alert:"),
-    Lines(&[
-        "synledger_books_closed == 0",
-        "synledger_degraded == 1",
-        "increase(synledger_missed_total[5m]) > 0",
-        "synledger_port_scan_min_detectable_gap_seconds < 10",
-    ]),
-    Text(
-        "EVE has the books as `stats` records, every `--stats-interval` seconds (60: below 5 MB a day on an idle host). Readers made for Suricata's records expect one every 8 s.",
     ),
 ];
 
@@ -382,7 +422,12 @@ const STANDARD_STREAMS: &[Block] = &[
 ];
 
 const LIMITS: &[Block] = &[
-    Text("Connections inside a tunnel (GRE, VXLAN, IP in IP) are not looked at, nor are scans."),
+    Text(
+        "Without `--decap` a tunnel (GRE, VXLAN, Geneve, IP in IP) is one flow between its ends: connections and scans inside are not seen. With it they are, in GRE (NVGRE too), IP in IP, VXLAN and Geneve, up to four tunnels in a frame, one of each kind. The frame then counts as the packet inside, with its addresses, ports, VLAN tags and bytes; `tunnels_opened` counts each tunnel, `decapsulated_frames` the frames. What cannot be opened counts as the packet around it, and under its reason in `tunnels_unopened`: cut by the capture (`truncated`), a fragment (of a datagram only the first is known to be a tunnel), a `bad_header`, PPTP (`gre_version`), `gre_routing`, `erspan`, `mpls`, Geneve's `control` messages, another payload, or `too_deep`. Network identifiers (VNI, keys) tell nothing apart: networks in several tunnels that use the same addresses are one. Checksums of GRE are not verified. GTP, Teredo, L2TP, NSH, WireGuard and IPsec are not opened. In `run` the kernel's program does not look into tunnels. Both directions of a tunnel go to one worker by its outer addresses, all connections in it with them: two hosts with a single tunnel keep one worker busy. What two tunnels carry of one connection may meet two workers and count twice; `read` counts it once. Packets in tunnels come by the data ring: under overload their SYNs are lost with data (`syn_outside_class`, cause `tunnel`), while `--shed` keeps them, and `--capture control` lets them pass. `headers` and `control` keep 2048 bytes of each.",
+    ),
+    Text(
+        "Checksums are not looked at without `--checksums verify`: whoever can send past the sensor can then make it believe packets that no host takes. With it, `checksums` counts segments and datagrams by outcome: `right`; `proven` by the NIC; not verified because not computed yet (`pending`: this host's own frames, and merged ones), `cut`, a `fragment`, `absent`, or computed with an address in an `extension` header. A bad one is an unread frame (`bad_ip_checksum`, `bad_tcp_checksum`, `bad_udp_checksum`). ICMP's are not verified. With `--decap` those outside and inside are.",
+    ),
     Text(
         "Not detected as scans: probes by ACK or FIN+ACK that nothing answers or that carry data, by SYN+ACK, and by RST (other than as a RST flood); datagrams with payload from a port below 1024 to one from 1024 on; SCTP; sweeps of many hosts by pings, datagrams or stealth probes; probes in tiny fragments, other than SYNs; many sources that each try another host; and what is slower than the rules, or succeeds mostly and is slower than the rule for port scans. In an idle scan the SYNs come from the host that is borrowed: the alert names that host.",
     ),
@@ -399,7 +444,7 @@ const LIMITS: &[Block] = &[
         "Fragments other than the first are never attributed to a connection. A SYN that is cut into tiny fragments is joined and counted, but not what answers it: its port counts as silent.",
     ),
     Text(
-        "A SYN that is seen twice in different wrappings (plain, and in PPPoE, MPLS, FabricPath, MACsec or Cisco metadata, fragments or behind very long IPv6 extension headers) may meet two workers in `run` and then counts twice; `read` counts it once. `syn_outside_class` says how many came in that way.",
+        "A SYN that is seen twice in different wrappings (plain, and in PPPoE, MPLS, FabricPath, MACsec or Cisco metadata, tunnels, fragments or behind very long IPv6 extension headers) may meet two workers in `run` and then counts twice; `read` counts it once. `syn_outside_class` says how many came in that way.",
     ),
     Text(
         "`--capture control` rejects what the kernel's program cannot follow as far as the TCP flags, SYNs in such wrappings among them. They count as frames that the filter rejected, if CAP_BPF is held.",

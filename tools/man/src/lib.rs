@@ -3,9 +3,14 @@
 //! Name, synopsis, description and options come from these definitions; all else (exit status, signals, output
 //! format, files, examples) is in [`sections`]. The sensor never depends on this crate.
 
+mod block;
 pub mod example;
 pub mod glossary;
 mod interfaces;
+mod metrics;
+mod restarts;
+mod rotation;
+mod sandbox;
 pub mod sections;
 
 use clap::Command;
@@ -16,12 +21,14 @@ use sections::{Block, Section};
 use std::io;
 use std::path::Path;
 use synledger::books::Books;
+use synledger::books::blocks::BlockBooks;
 use synledger::books::output::OutputCounts;
 use synledger::books::reading::ReadingCounts;
 use synledger::books::responder::ResponderCounts;
 use synledger::books::ring::RingCounts;
 use synledger::books::witness::WitnessCounts;
 use synledger::counters::{Counter, Counters, Kind};
+use synledger::observe::metrics::series::{self, Fate};
 use synledger::settings::flags::HEADINGS;
 use synledger::settings::program::program;
 
@@ -59,7 +66,8 @@ pub fn page(command: &Command) -> io::Result<Written> {
     man.render_description_section(&mut bytes)?;
     bytes.extend_from_slice(render(sections::description(name)).as_bytes());
     bytes.extend_from_slice(options(&man)?.as_bytes());
-    if command.has_subcommands() {
+    // Those of `block` have no pages of their own.
+    if command.has_subcommands() && command.get_name() != "block" {
         man.render_subcommands_section(&mut bytes)?;
     }
     let from_help = String::from_utf8(bytes).map_err(io::Error::other)?;
@@ -177,14 +185,15 @@ fn counters() -> String {
         filtered: Some(0),
         shed_in_kernel: Some(0),
         witness: Some(WitnessCounts::default()),
+        blocks: Some(BlockBooks::default()),
         ..Books::default()
     };
     let mut roff = Roff::new();
     roff.control("SS", ["Counters"]);
     roff.text(words(
-        "Members of `synledger.books`. As metrics they have the prefix `synledger_` and, unless marked (now), the suffix `_total`:",
+        "Members of `synledger.books`. As metrics they have the prefix `synledger_` and, unless marked (now), the suffix `_total`. Metrics have the sum over the labels of what is marked (sum), what is marked (missed) as a cause of `synledger_missed_total` (those of all detectors together), and nothing of what is marked (EVE). Scans are counted by kind, and again by direction as `synledger_scans_by_direction_total`.",
     ));
-    let section = |roff: &mut Roff, all: Vec<Counter>| {
+    let section = |roff: &mut Roff, is_place: bool, all: Vec<Counter>| {
         for counters in all.chunk_by(|one, other| one.name() == other.name()) {
             let Counter {
                 help, kind, labels, ..
@@ -201,29 +210,36 @@ fn counters() -> String {
             });
             let by: String = by.collect();
             let now = if *kind == Kind::Gauge { " (now)" } else { "" };
+            let fate = match series::fate(*kind, &counters[0].name()) {
+                _ if is_place => "",
+                Fate::Own => "",
+                Fate::Summed => " (sum)",
+                Fate::Missed => " (missed)",
+                Fate::LeftOut => " (EVE)",
+            };
             roff.control("TP", []);
             roff.text([bold(counters[0].name())]);
-            roff.text([roman(format!("{help}{now}{by}."))]);
+            roff.text([roman(format!("{help}{now}{fate}{by}."))]);
         }
     };
     let mut all = Vec::new();
     books.each(&mut |counter| all.push(counter));
-    section(&mut roff, all);
+    section(&mut roff, false, all);
     roff.control("PP", []);
     roff.text(words(
-        "For each ring; in `rings` without the prefix `ring_`, as metrics with the labels `interface`, `class` and `worker`:",
+        "For each ring; in `rings` without the prefix `ring_`, as metrics `tp_packets`, `tp_drops` and `shed_data` alone, with the labels `interface` and `class`; `synledger_worker_frames_total` has the frames by worker:",
     ));
-    section(&mut roff, of(&RingCounts::default()));
+    section(&mut roff, true, of(&RingCounts::default()));
     roff.control("PP", []);
     roff.text(words(
-        "For each output; in `outputs` without the prefix `records_`, as metrics with the label `output`:",
+        "For each output; in `outputs` without the prefix `records_`, as metrics `written`, `dropped` (by cause) and `pending`, with the label `output`; `synledger_records_dropped_by_kind_total` has the kinds that were lost, of all outputs:",
     ));
-    section(&mut roff, of(&OutputCounts::default()));
+    section(&mut roff, true, of(&OutputCounts::default()));
     roff.control("PP", []);
     roff.text(words(
-        "For each block list; in `responders` without the prefix `responder_`, as metrics with the label `responder`:",
+        "For each block list; in `responders` without the prefix `responder_`, as metrics `added`, `listed`, `refused` and `write_failures`, with the label `responder`:",
     ));
-    section(&mut roff, of(&ResponderCounts::default()));
+    section(&mut roff, true, of(&ResponderCounts::default()));
     roff.render()
 }
 

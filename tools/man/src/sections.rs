@@ -20,6 +20,7 @@ pub struct Section {
     pub blocks: &'static [Block],
 }
 
+use super::{block, restarts, rotation, sandbox};
 use Block::{Item, Lines, Text};
 
 /// The description of the page `name` behind its first sentence.
@@ -28,6 +29,7 @@ pub fn description(name: &str) -> &'static [Block] {
         "synledger-run" => RUN_DESCRIPTION,
         "synledger-read" => READ_DESCRIPTION,
         "synledger-check" => CHECK_DESCRIPTION,
+        "synledger-block" => block::DESCRIPTION,
         _ => DESCRIPTION,
     }
 }
@@ -40,7 +42,7 @@ const DESCRIPTION: &[Block] = &[
         "It detects port scans, host sweeps, stealth scans, UDP scans, slow scans, scans that several sources share, and floods of SYNs, RSTs, datagrams and ICMP messages. Each rule has a flag; `synledger`(7) has the rules, what no rule detects, and how sure a scan is (its verdict). Scans by this host are counted, and reported with `--scan-scope all`.",
     ),
     Text(
-        "It is no intrusion detection system: it has no signatures and looks at no payload. It records no packets, blocks nothing, and does not see inside tunnels.",
+        "It is no intrusion detection system: it has no signatures and looks at no payload. It records no packets, blocks nothing, and sees inside tunnels only with `--decap`.",
     ),
 ];
 
@@ -72,7 +74,7 @@ const READ_DESCRIPTION: &[Block] = &[
 ];
 
 const CHECK_DESCRIPTION: &[Block] = &[Text(
-    "It changes nothing on this host and sends nothing; with CAP_NET_RAW it listens for VLAN tags (`--listen`). With flags of `run` it checks for a run with these flags.",
+    "It changes nothing on this host and sends nothing; with CAP_NET_RAW it listens for VLAN tags (`--listen`). With flags of `run` it checks for a run with these flags. It names blind spots: XDP programs, flowtables that hardware executes, bonds and bridges watched with their members, tunnels that are neither watched nor opened (`--decap`), RDMA, and what drivers count as lost under their own names. For each interface it says which firewall `--block` should use there, and what that one does not see.",
 )];
 
 /// The sections of the page `name`, behind the options, in their order.
@@ -82,17 +84,32 @@ pub fn of(name: &str) -> Vec<Section> {
         "synledger-run" => (Some(RUN_SIGNALS), OUTPUT, RUN_FILES, RUN_EXAMPLES),
         "synledger-read" => (Some(READ_SIGNALS), OUTPUT, READ_FILES, READ_EXAMPLES),
         "synledger-check" => (None, CHECK_OUTPUT, CHECK_FILES, CHECK_EXAMPLES),
+        "synledger-block" => (None, block::OUTPUT, block::FILES, block::EXAMPLES),
         _ => (Some(SIGNALS), PROGRAM_OUTPUT, FILES, EXAMPLES),
     };
     let status = match name {
         "synledger-check" => CHECK_STATUS,
+        "synledger-block" => block::STATUS,
         _ => STATUS,
+    };
+    let configuration = match name {
+        "synledger-block" => block::CONFIGURATION,
+        _ => CONFIGURATION,
     };
     let mut all = vec![section("EXIT STATUS", status)];
     all.extend(signals.map(|signals| section("SIGNALS", signals)));
+    if name == "synledger-run" {
+        all.push(section("RESTARTS", restarts::RESTARTS));
+        all.push(section("SANDBOX", sandbox::SANDBOX));
+    }
     all.extend([
-        section("CONFIGURATION", CONFIGURATION),
+        section("CONFIGURATION", configuration),
         section("OUTPUT FORMAT", output),
+    ]);
+    if matches!(name, "synledger-run" | "synledger-read") {
+        all.push(section("ROTATION", rotation::ROTATION));
+    }
+    all.extend([
         section("FILES", files),
         section("EXAMPLES", examples),
         section("SEE ALSO", SEE_ALSO),
@@ -138,8 +155,12 @@ const RUN_SIGNALS: &[Block] = &[
         "Write the books so far to standard error (`pkill -USR1 -x synledger`), or that the run still waits for interfaces.",
     ),
     Item(
+        "SIGUSR2",
+        "Hand over to the next process of the service, by the service manager; if that cannot be, end the run. See RESTARTS.",
+    ),
+    Item(
         "SIGHUP",
-        "Reopen the log files, after a rotation has moved them. Files of `zeek:` are closed with `#close` and new ones begun.",
+        "Reopen the log files, after another program has rotated them. Files of `zeek:` are closed with `#close` and new ones begun. Then the configuration file is read again. `alert`, `allow`, `dark`, `direction`, `scan-scope`, `output` and the thresholds of all detectors are in force at once, without losing a frame; of all else that has changed the log says that it needs a restart (`reload`: `applied`, `restart_needed`), and whether a restart would fail for its interfaces. A scan that goes on and was not shown so far, but is an alert now, has a record as one that continues. Scans and floods that go on do so with the new threshold. A rule that was off at the start can only be turned on by a restart. Where a rule needs more ports or hosts than before, a scan that goes on is detected up to a window later, and the table takes 16 bytes more for each of them and each pair, beyond `--memory-mib`. Of `output`, whole outputs are added and removed, and `events=` changes; other options and block lists need a restart. While `--block` is on, `block-on`, `block-times`, `block-max` (up to that of the start), `block-rate`, `block-unproven`, `block-private`, `block-prefix6` and `block-keep` hold for blocks to come; a network that may no longer be blocked is let in. A removed output is written out and closed, and its books stay (`output_removed`); an added one (`output_added`) takes about 1.3 MiB beyond `--memory-mib`, and names no services if no output did at the start. In the sandbox it must be in a folder where an output of the start is. A file that is wrong, or has an output that cannot be opened, changes nothing (`reload_failed`, with its line); `synledger check --config FILE` says that beforehand.",
     ),
 ];
 
@@ -151,7 +172,7 @@ const READ_SIGNALS: &[Block] = &[
     Item("SIGUSR1", "Write the books so far to standard error."),
     Item(
         "SIGHUP",
-        "Reopen the log files, after a rotation has moved them. Files of `zeek:` are closed with `#close` and new ones begun.",
+        "Reopen the log files, after another program has rotated them. Files of `zeek:` are closed with `#close` and new ones begun.",
     ),
 ];
 
@@ -161,7 +182,7 @@ const SIGNALS: &[Block] = &[Text(
 
 const OUTPUT: &[Block] = &[
     Text(
-        "Text, `text:TARGET`, is one line an event, in UTC, by default connections and alerts. With `--text-format short`, as on terminals and standard output:",
+        "Text, `text:TARGET`, is one line an event, in UTC, by default connections, alerts and blocks; in `run`, where standard output is the journal of systemd (JOURNAL_STREAM), alerts, blocks and lifecycle records, since journald drops bursts of lines that the books have as written. With `--text-format short`, as on terminals and standard output:",
     ),
     Lines(&[
         "2021-04-28 15:28:05: New connection: 192.0.2.56:5973 -> 10.0.0.5:80",
@@ -172,6 +193,12 @@ const OUTPUT: &[Block] = &[
         "2021-04-28 15:28:06: Port scan continues: 192.0.2.56 -> 10.0.0.5 on ports 80,81,82,83 (verdict: suspicious)",
         "2021-04-28 15:30:05: Port scan ended: 192.0.2.56 -> 10.0.0.5 on ports 80-83, last touch 15:28:05 (4 ports, 3 refused, 0 unanswered, 1 answered; verdict: suspicious)",
         "2021-04-28 15:31:07: SYN flood detected: -> 10.0.0.5:80: 26412 packets, at most 26412 in 1 s, of about 25800 sources",
+    ]),
+    Text("With `--block`, in `run` alone, also what became of blocks:"),
+    Lines(&[
+        "2021-04-28 15:28:05: Blocked (dry run): 192.0.2.56 for 10m: port_scan of 10.0.0.5 (4 touched: 3 refused, 0 unanswered, 1 answered; verdict: scan; proof: handshake)",
+        "2021-04-28 15:28:09: Block refused (dry run): 192.0.2.1: gateway; port_scan of 10.0.0.5 (4 touched: 4 refused, 0 unanswered, 0 answered; verdict: scan; proof: none)",
+        "2021-04-28 15:38:05: Block ended (dry run): 192.0.2.56: expired; its reason: port_scan of 10.0.0.5 (4 touched: 3 refused, 0 unanswered, 1 answered; verdict: scan; proof: handshake)",
     ]),
     Text(
         "With `--text-format full`, as in files, the time has a fraction and its zone (RFC 3339); then come interface and direction (`in`, `out`, `local`, `transit`, `unknown`), `-` where there is none, a colon, and the same words. Each alert about a scan has the answers of the ports and its verdict; each alert whether it is exact and complete:",
@@ -185,16 +212,16 @@ const OUTPUT: &[Block] = &[
         "A line begins with its time in the log: the time of the packet or the deadline that made its event due. These times never go back, unless the packets' own do or a record came late (`late_records`). If the event has another time, the line has it, too: `last touch` of a scan that ended, `last packet` of a flow that timed out or was cut short, `until` in a flood record; `(at TIME)` ends a line about the sensor itself if the log was a second or more behind. EVE's `timestamp` is always the event's own.",
     ),
     Text(
-        "With `--key vlan` the line of an alert names the tags behind the address of the target, outermost first: `10.0.0.5 in VLAN 10.20`. `Port scan detected` is written once, when the rule becomes true; `Port scan continues` at each doubling of its ports, and when its verdict rises; `Port scan ended` when the rule has been false for the window, with ranges of ports and their numbers by outcome: refused, unanswered, answered, and those that may still answer. At most 64 ports are listed, then `(+936 more)`. The other kinds begin, continue and end in the same way: `Stealth scan`, `UDP scan` and `Port scan` name source, target and ports; `Host sweep detected: 192.0.2.56 on port 22: 25 hosts`, where above about 3,000 hosts the number follows `at least`; `Slow scan detected: 192.0.2.56: 12 ports of any hosts`; `Distributed scan detected: -> 10.0.0.5 on ports 21,22,23`, which names no source. `SYN flood` names the target and its port, `RST flood`, `UDP flood` and `ICMP flood` the target (`-> 10.0.0.5: 1000 packets, at most 1000 in 1 s, of about 12 sources`): a flood continues when its packets have doubled, ends after ten times its time with less than half of its threshold, and has no verdict. `(verdict: scan)`, in a line that continues, is the verdict so far; lines that end have it behind the outcomes. `(not exact)`: a full table evicted an entry that could have changed the decision. `(not complete)`: not every port or host is known. Lines that start with `Sensor` or `Stats`, if selected, are about the sensor itself.",
+        "With `--key vlan` the line of an alert names the tags behind the address of the target, outermost first: `10.0.0.5 in VLAN 10.20`. `Port scan detected` is written once, when the rule becomes true; `Port scan continues` at each doubling of its ports, when its verdict rises, and when its source completes its first handshake within it; `Port scan ended` when the rule has been false for the window, with ranges of ports and their numbers by outcome: refused, unanswered, answered, and those that may still answer. At most 64 ports are listed, then `(+936 more)`. The other kinds begin, continue and end in the same way: `Stealth scan`, `UDP scan` and `Port scan` name source, target and ports; `Host sweep detected: 192.0.2.56 on port 22: 25 hosts`, where above about 3,000 hosts the number follows `at least`; `Slow scan detected: 192.0.2.56: 12 ports of any hosts`; `Distributed scan detected: -> 10.0.0.5 on ports 21,22,23`, which names no source. `SYN flood` names the target and its port, `RST flood`, `UDP flood` and `ICMP flood` the target (`-> 10.0.0.5: 1000 packets, at most 1000 in 1 s, of about 12 sources`): a flood continues when its packets have doubled, ends after ten times its time with less than half of its threshold, and has no verdict. `(verdict: scan)`, in a line that continues, is the verdict so far; lines that end have it behind the outcomes. `(not exact)`: a full table evicted an entry that could have changed the decision. `(not complete)`: not every port or host is known. Lines that start with `Sensor` or `Stats`, if selected, are about the sensor itself.",
     ),
     Text(
-        "Zeek, `zeek:DIR`, is two files in a folder that exists: conn.log with flow records and notice.log with detections (rising edges, doublings, rising verdicts, summaries: notes `Scan::Port_Scan`, `Scan::Address_Scan`, `Scan::Stealth_Scan`, `Scan::UDP_Scan`, `Scan::Slow_Scan`, `Scan::Distributed_Scan`, `Flood::SYN_Flood`, `Flood::RST_Flood`, `Flood::UDP_Flood`, `Flood::ICMP_Flood`; `sub` has the phase and, of scans, verdict, proof and outcomes; `src` is unset where there are many), as tab-separated values with Zeek's header lines, fields and types, and the field `community_id`. `uid` is the same in every run of a capture. Unset, because the sensor does not know them: `service`, `missed_bytes`, `orig_ip_bytes`, `resp_ip_bytes`, `tunnel_parents`; and, as in Zeek, duration and bytes of a flow without a duration. Unlike Zeek's, `duration` includes the last ACK after both FINs, `history` has no letters for retransmissions, gaps, zero windows, bad checksums and odd flags (`t`, `g`, `w`, `c`, `i`, `q`), and a connection whose SYN was not seen is `OTH`, or `SHR` or `RSTRH` if only the responder ended it. A file is created with its first record and ends with `#close`. With `rotate=1h` (a time from 1m to 30d), `rotate=100MiB` (a size from 1MiB to 1TiB) or `rotate=1h+100MiB` a file is closed at each multiple of the time, or at the size, and renamed after the time it was opened: conn.2026-11-29-05-00-00.log. `keep=N` keeps the newest N of each name. SIGHUP closes files, too. A conn.log of a killed run is renamed in the same way, never appended to. The folder is locked (flock(2)): a second sensor that names it is refused.",
+        "Zeek, `zeek:DIR`, is two files in a folder that exists: conn.log with flow records and notice.log with detections (when they begin, grow to twice, get a higher verdict, end: notes `Scan::Port_Scan`, `Scan::Address_Scan`, `Scan::Stealth_Scan`, `Scan::UDP_Scan`, `Scan::Slow_Scan`, `Scan::Distributed_Scan`, `Flood::SYN_Flood`, `Flood::RST_Flood`, `Flood::UDP_Flood`, `Flood::ICMP_Flood`; `sub` has the phase and, of scans, verdict, proof and outcomes; `src` is unset where there are many), as tab-separated values with Zeek's header lines, fields and types, and the field `community_id`. `uid` is the same in every run of a capture. Unset, because the sensor does not know them: `service`, `missed_bytes`, `orig_ip_bytes`, `resp_ip_bytes`, `tunnel_parents`; and, as in Zeek, duration and bytes of a flow without a duration. Unlike Zeek's, `duration` includes the last ACK after both FINs, `history` has no letters for retransmissions, gaps, zero windows, bad checksums and odd flags (`t`, `g`, `w`, `c`, `i`, `q`), and a connection whose SYN was not seen is `OTH`, or `SHR` or `RSTRH` if only the responder ended it. A file is created with its first record and ends with `#close`. A closed file is named after the time when it was begun: conn.2026-11-29-05-00-00.log (see ROTATION). SIGHUP closes files, too. A conn.log of a killed run is renamed in the same way, never appended to. The folder is locked (flock(2)): a second sensor that names it is refused.",
     ),
     Text(
         "EVE, `eve:TARGET`, is JSON lines with Suricata's names, by default of all events. Members that Suricata does not have are under `synledger`. Every record has `timestamp` (microseconds, `+0000`), `host` (`--sensor`) and `event_type`; those of frames also `in_iface`, `pcap_cnt` (`read`: the number of the frame that decided, counted over all captures in the order of `--reorder`: with one capture in the order of its stamps, or with `--reorder 0`, the number in the file), `vlan`, `src_ip`, `src_port`, `dest_ip`, `dest_port` (ICMP: `icmp_type`, `icmp_code`), `proto`, `community_id` and `flow_id` (of the connection's content: the same in each record of a connection and in each run; alerts have none).",
     ),
     Text(
-        "`synledger.service`, in records of `run` alone, names the program at the destination of a new connection or a TCP or UDP flow, if that is an address of this host and a socket listens there: the systemd unit in whose cgroup the socket was made (`nginx.service`; since Linux 5.8), else the command of a process that holds the socket, which without CAP_SYS_PTRACE is known only for processes of the sensor's own user. The sockets of the sensor's network namespace are read at the start and every 5 seconds: until then a new listener has no name, and one that ended keeps its own. At most 1024 listeners have names. A socket that systemd opened for a unit (`ssh.socket`) belongs to systemd's own cgroup: its name is the command of the process that got it.",
+        "`synledger.service`, in records of `run` alone, names the program at the destination of a new connection or a TCP or UDP flow, if that is an address of this host and a socket listens there: the systemd unit in whose cgroup the socket was made (`nginx.service`; since Linux 5.8), else the command of a process that holds the socket, which without CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH at the start is known only for processes of the sensor's own user that listen then. The sockets of the sensor's network namespace are read at the start and every 5 seconds: until then a new listener has no name, and one that ended keeps its own. At most 1024 listeners have names. A socket that systemd opened for a unit (`ssh.socket`) belongs to systemd's own cgroup: its name is the command of the process that got it.",
     ),
     Item(
         "new_connection",
@@ -214,7 +241,11 @@ const OUTPUT: &[Block] = &[
     ),
     Item(
         "alert, synledger.scan",
-        "Of every kind: `kind`, `phase` (`started`, `continues`, `ended`), `window_s`, `exact`, `complete`, `first` (time of the first packet that counts). How much, by kind: `ports` and `hosts`; where `hosts` is 1 also `port_list` and `ports_not_listed`; of a slow_scan `places` (ports of any hosts); of floods `packets` since they began and `peak` (most in one `window_s`). Scans have `verdict` (`scan`, `suspicious`, `unproven`), `evidence` and `proof` (evidence that the source address is not spoofed: `none`; `answered`, something answered it; `handshake`, it completed a handshake with what it scans). `evidence`: `refused`, `unanswered`, `answered`, `pending` (ports or hosts by outcome), `score` (refused and unanswered less answered; UDP ports of traceroute count as neither refused nor unanswered) and, where there is one source, `source`: what is known of it over the last half hour to hour, whatever its targets: `places` (ports of hosts that it tried, but for UDP ports of traceroute: an estimate; places that are tried again and again may count up to four times), `answered` (those of them that answered), `half_open` (connections that it reset instead of completing them), `dark` (addresses of `--dark` that it tried, 32 stand for more), `techniques` (of stealth probes: `null`, `fin`, `xmas`, `flags`, `syn_fin`, `ack`, `maimon`), `friendly` (the target connected to it first, within half an hour: the verdict is one level lower). Where there are many sources: `sources` (how many: an estimate; of a distributed_scan that of the deciding ports, at most 32), of floods also `top_sources` (up to 8 that sent most, and more than one packet in 64, each `src_ip` with `packets` and `error`: it sent at least `packets`, and at most `error` more); both count from half of the rule's N packets on, of a syn_flood also `completed` (handshakes).",
+        "Of every kind: `kind`, `phase` (`started`, `continues`, `ended`), `window_s`, `exact`, `complete`, `first` (time of the first packet that counts). How much, by kind: `ports` and `hosts`; where `hosts` is 1 also `port_list` and `ports_not_listed`; of a slow_scan `places` (ports of any hosts); of floods `packets` since they began and `peak` (most in one `window_s`). Scans have `verdict` (`scan`, `suspicious`, `unproven`), `evidence` and `proof` (evidence that the source address is not spoofed: `none`; `answered`, something answered it; `handshake`, it completed a handshake with what it scans; never of a network). `evidence`: `refused`, `unanswered`, `answered`, `pending` (ports or hosts by outcome), `score` (refused and unanswered less answered; UDP ports of traceroute count as neither refused nor unanswered) and, where there is one source, `source`: what is known of it over the last half hour to hour, whatever its targets: `places` (ports of hosts that it tried, but for UDP ports of traceroute: an estimate; places that are tried again and again may count up to four times), `answered` (those of them that answered), `half_open` (connections that it reset instead of completing them), `dark` (addresses of `--dark` that it tried, 32 stand for more), `techniques` (of stealth probes: `null`, `fin`, `xmas`, `flags`, `syn_fin`, `ack`, `maimon`), `friendly` (the target connected to it first, within half an hour: the verdict is one level lower). Where there are many sources: `sources` (how many: an estimate; of a distributed_scan that of the deciding ports, at most 32), of floods also `top_sources` (up to 8 that sent most, and more than one packet in 64, each `src_ip` with `packets` and `error`: it sent at least `packets`, and at most `error` more); both count from half of the rule's N packets on, of a syn_flood also `completed` (handshakes).",
+    ),
+    Item(
+        "block",
+        "In `run` with `--block`: a block was carried out, refused or has ended. `src_ip` is who, unless it is a network. All else is in `synledger.block`: `net` (an address has the whole length), `mode` (that of `--block`), `dry_run` (true: nothing is dropped), `action`. Of `blocked`: `for_s` (its whole time in seconds), `until`, `renewed` (its time began anew by hand), and of a detection `nth` (how often the source was blocked, this time included) and `delay_us` (microseconds from the moment when the detection was due to the answer). Of `refused`: `reason`, as the counter `block_refused` has them, and of `kernel_error` `errno`. Of `ended`: `cause` (`expired`, or as in the counter `block_removed`), `since`, and where the kernel counts `dropped_packets` and `dropped_bytes`. `why` is `detection` (with `kind`, `verdict`, `proof`, `dest_ip`, `count` and `evidence`, as in an alert), `hand` (with a person's `words`), `import` (with the name of the list as `import`) or `found` (the kernel had it). A refusal of the same network for the same reason has a record once an hour; all are counted.",
     ),
     Item(
         "alert, services",
@@ -222,11 +253,11 @@ const OUTPUT: &[Block] = &[
     ),
     Item(
         "stats",
-        "The books, every `--stats-interval` seconds (60), and as the last record of a run. The last one has every counter. Earlier ones omit counters of 0, rings and outputs without any other, and horizons that did not change: an absent counter is 0. Their `totals` have no `rings`. `stats`: `uptime`, and `capture.kernel_packets` and `capture.kernel_drops` since the start, as in Suricata. `synledger`: `final` (the last one), `interval_s`, `run_s`; of the interval: `books` (the counters below, `rings` and `outputs`), `complete` (nothing was lost), `missed` (how much was lost, by cause), `missed_bound` (how many attempts may be among that: at most `attempts`, and some of `frames_before_rings`, whose kind is unknown); `totals`, the same four of the whole run; `closed`, `identities`, `open_identities` (whether everything adds up, and what does not: `identity`, `left`, `right`); `dedup_horizon_seconds` (a SYN that comes again sooner than this after the first one is no new connection: 130 s, or less if a full table evicted attempts in the last 8 s); `port_scan_min_detectable_gap_seconds`, `host_sweep_min_detectable_gap_seconds`, `stealth_scan_min_detectable_gap_seconds`, `udp_scan_min_detectable_gap_seconds` and `slow_scan_min_detectable_gap_seconds` (a scan with smaller gaps between its ports or hosts is found: the window, or in a flood of new sources the shortest recent time in which an eighth of a table was filled; after that time 99,999 of 100,000 entries are still there), each the least of all workers; a rule that is off has none. `filtered_frames` and `shed_in_kernel` are null if they are not counted. A ring is identified by `interface`, `class` and `worker`, an output by its place on the command line (`output`), a block list, in `responders`, by its place among block lists (`responder`).",
+        "The books, every `--stats-interval` seconds (60), and as the last record of a run. The last one has every counter. Earlier ones omit counters of 0, rings and outputs without any other, and horizons that did not change: an absent counter is 0. Their `totals` have no `rings`. `stats`: `uptime`, and `capture.kernel_packets` and `capture.kernel_drops` since the start, as in Suricata. `synledger`: `final` (the last one), `interval_s`, `run_s`; of the interval: `books` (the counters below, `rings` and `outputs`), `complete` (nothing was lost), `missed` (how much was lost, by cause), `missed_bound` (how many attempts may be among that: at most `attempts`, and some of `frames_before_rings`, whose kind is unknown); `totals`, the same four of the whole run; `closed`, `identities`, `open_identities` (whether everything adds up, and what does not: `identity`, `left`, `right`); `dedup_horizon_seconds` (a SYN that comes again sooner than this after the first one is no new connection: 130 s, or less if a full table evicted attempts in the last 8 s); `port_scan_min_detectable_gap_seconds`, `host_sweep_min_detectable_gap_seconds`, `stealth_scan_min_detectable_gap_seconds`, `udp_scan_min_detectable_gap_seconds` and `slow_scan_min_detectable_gap_seconds` (a scan with smaller gaps between its ports or hosts is found: the window, or in a flood of new sources the shortest recent time in which an eighth of a table was filled; after that time 99,999 of 100,000 entries are still there), each the least of all workers; a rule that is off has none. `filtered_frames` and `shed_in_kernel` are null if they are not counted. A ring is identified by `interface`, `class` and `worker`, an output by its place on the command line (`output`), a block list, in `responders`, by its place among block lists (`responder`). With `--block`, `block_delay` has the `count` of blocks by detections since the start and how long they took from the moment when the detection was due to the answer (`sum_seconds`, `max_seconds`).",
     ),
     Item(
         "lifecycle",
-        "A change of the sensor's state: `synledger.event` is a stable word, `synledger.message` one sentence. The words: `start`, `stop`, `reload`, `reopen_failed`, `clock_step`, `worker_moved`, `fanout_unproven`, `link_up`, `link_down`, `link_renamed`, `link_removed`, `link_back`, `link_failed`, `link_unwatched`, `scans_out_of_scope` (scans by this host that `--scan-scope exposed` does not show, once a minute: how many `scans`, and `src_ip` and `dest_ip` of the newest), `straggler`, `straggler_back`, `alerts_folded`, `degradation` (a worker sheds at another level: `worker`, `direction` up or down, `level`, `from_level`, `reason`, how full the ring of each class is (`open_ratio`, `control_ratio`, `data_ratio`) and whether it is late (`open_late`, `control_late`, `data_late`), `hold_s`), `loss_began`, `loss_lasts` and `loss_ended` (something is lost: `reason`, `lost` of how many (`of`), for an output its name (`output`); repeated each minute), `output_recovered`, `blocklist_failed` and `blocklist_written` (a block list cannot be written, and is written again), `guard_unrenewed` (gateways or resolvers can no longer be read), `books_open` (an identity of the books no longer holds), `books_closed`, `witness_missing` and `witness_extra` (with `--witness`: an attempt that only the witness has, or only the ledger; `src_ip`, `src_port`, `dest_ip`, `dest_port`, `isn`, `in_iface`, `seen_ns`; at most ten a second, all are counted).",
+        "A change of the sensor's state: `synledger.event` is a stable word, `synledger.message` one sentence. The words: `start`, `stop`, `handed_over` (another process goes on), `taken_over` (this one goes on where `process` was; nobody read the rings for `unread_ms`), `handover_failed` (the run goes on, or stops where the service manager waits for that), `not_handed_over` (another process starts anew: this one ends its records and stops), `reload` (`applied` and `restart_needed`: flags whose value in the configuration file changed), `reload_failed`, `output_added`, `output_removed` (by a reload), `reopen_failed`, `rotation_failed` (a file cannot be rotated, compressed or removed; once, until that succeeds), `torn_record` (at the start: an earlier run was killed, or its disk was full, within a record: its `bytes` were cut off at the end of `output`), `not_watched` (with `--state`, at the start: nothing was watched between `from` and `until`, for `not_watched_s` seconds; `cause` is `clean_stop`, `killed`, `reboot`, or `clock`, where the length is unknown; `process` of the earlier run, `stopped`, `step_s` if the clock was set meanwhile), `state_unreadable`, `state_failed`, `state_written`, `no_frames` (no frame on an interface for five seconds, though it was busy, or never a frame, or its own counters go on: `in_iface`, `silent_s`, `cause`: `link_down`, `idle`, `namespace`, `xdp` (an XDP program takes the packets), `taken` (something else does), `bypass` (packets are sent past every capture), `filter`; `unseen_rx_packets`, `unseen_tx_packets` by the interface's counters), `frames_back`, `blind_spot` (at the start: what no watched interface shows, or two show, as `synledger-check`(1) says), `clock_step`, `worker_moved`, `stalled` (with a watchdog: threads that make no progress), `metrics_failed` and `metrics_back` (the file of `--metrics textfile:`), `metrics_unanswered` (clients of the metrics that were closed without an answer), `fanout_unproven`, `link_up`, `link_down`, `link_renamed`, `link_removed`, `link_back`, `link_failed`, `link_unwatched`, `scans_out_of_scope` (scans by this host that `--scan-scope exposed` does not show, once a minute: how many `scans`, and `src_ip` and `dest_ip` of the newest), `straggler`, `straggler_back`, `alerts_folded`, `degradation` (a worker sheds at another level: `worker`, `direction` up or down, `level`, `from_level`, `reason`, how full the ring of each class is (`open_ratio`, `control_ratio`, `data_ratio`) and whether it is late (`open_late`, `control_late`, `data_late`), `hold_s`), `loss_began`, `loss_lasts` and `loss_ended` (something is lost: `reason`, `lost` of how many (`of`), for an output its name (`output`); repeated each minute), `output_recovered`, `blocklist_failed` and `blocklist_written` (a block list cannot be written, and is written again), `guard_unrenewed` (gateways, resolvers, time servers or SSH connections can no longer be read), `block_rate` (more is to be blocked than `--block-rate` allows: once, until a minute has passed without that), `block_restored` (the kernel had lost blocks, which were ordered again), `block_firewall` (what the firewall reports), `books_open` (an identity of the books no longer holds), `books_closed`, `sandbox_refused` (a thread of the sensor asked for a system call that its sandbox does not allow: see SANDBOX of `synledger-run`(1)), `witness_missing` and `witness_extra` (with `--witness`: an attempt that only the witness has, or only the ledger; `src_ip`, `src_port`, `dest_ip`, `dest_port`, `isn`, `in_iface`, `seen_ns`; at most ten a second, all are counted).",
     ),
     Text(
         "A block list, `blocklist:PATH`, is a file with the addresses of scanners, one a line, IPv4 first; behind each a `#` and: `kind`, `first` and `last` (when it was seen), `ports` (a `+` stands for more), `hosts` (at least so many), `proof`, `expires`, `events` (detections). The first lines are comments: who wrote it, when, and the number of addresses. `comments=off` writes only addresses. A new list is written to a temporary file, mode 0644, and renamed, so that every reader gets one whole list: at most once a second when it changes, also when sources expire, and in `read` at the end, as of the last packet. At the start of `run` it is empty.",
@@ -287,7 +318,7 @@ const PROGRAM_OUTPUT: &[Block] = &[Text(
     "`run` and `read` write the same lines, as text or as EVE (JSON); `synledger-read`(1) has every form. `check` writes findings.",
 )];
 
-const LOG_FILES: &str = "Log files are created with mode 0640, and appended to; a symbolic link in the place of a file is refused. A full disk does not stop the sensor: lost records are counted, and reported when writing works again.";
+const LOG_FILES: &str = "Log files are created with mode 0640, and appended to: a record at their end that is not whole is cut off, and the last line of another text is ended. A symbolic link in the place of a file is refused. A full disk does not stop the sensor: lost records are counted, and reported when writing works again.";
 
 const CONFIG_FILE: &str = "`/etc/synledger/synledger.toml` has flags of `run` and `check`. An example with every flag is installed as `synledger.toml` among the documentation.";
 
@@ -343,11 +374,22 @@ const RUN_EXAMPLES: &[Block] = &[
     Lines(&[
         "synledger run -i 'ens*,!ens9' --capture control --output eve:/var/log/synledger.json --metrics 127.0.0.1:9477",
     ]),
-    Text("The same as a preset, with one more flag:"),
-    Lines(&["synledger run --preset edge --metrics :9477"]),
+    Text("The same as a preset, with one more flag; the folder of its log must be there:"),
+    Lines(&[
+        "mkdir -p /var/log/synledger",
+        "synledger run --preset edge --metrics :9477",
+    ]),
     Text("Alerts on the terminal, and scanners in a file for a firewall, each for ten minutes:"),
     Lines(&[
+        "mkdir -p /run/synledger",
         "synledger run --output text:-,events=alert --output blocklist:/run/synledger/scanners,expire=10m",
+    ]),
+    Text(
+        "Show whom a firewall would shut out, for what and for how long, and change nothing; then do it:",
+    ),
+    Lines(&[
+        "synledger run --block dry-run --block-on scan,stealth_scan --block-times 10m,1d",
+        "synledger run --block nft --block-on scan,stealth_scan --block-times 10m,1d",
     ]),
     Text("Report what is at least suspicious; nobody has an address of 192.0.2.128/25:"),
     Lines(&["synledger run --alert suspicious --dark 192.0.2.128/25"]),
@@ -386,7 +428,9 @@ const READ_EXAMPLES: &[Block] = &[
 const CHECK_EXAMPLES: &[Block] = &[
     Text("Is this host ready for a run with these flags?"),
     Lines(&["synledger check -i eth0,eth1 --workers 4 --ring-mib 256"]),
-    Text("Is it ready for the run that a file describes?"),
+    Text(
+        "Is it ready for the run that a file describes, and would that run start? Each setting that it would refuse is a failure, with its line. What a sensor that runs holds, such as the address of its metrics, is none: ask before SIGHUP.",
+    ),
     Lines(&["synledger check --config ./synledger.toml"]),
     Text("Does receive hashing keep both directions of a connection together?"),
     Lines(&["synledger check -i eth2 --fanout qm"]),
@@ -401,5 +445,5 @@ const EXAMPLES: &[Block] = &[Lines(&[
 ])];
 
 const SEE_ALSO: &[Block] = &[Text(
-    "`synledger`(1), `synledger-run`(1), `synledger-read`(1), `synledger-check`(1), `synledger`(7), `tcpdump`(8), `ethtool`(8), `packet`(7), `capabilities`(7)",
+    "`synledger`(1), `synledger-run`(1), `synledger-read`(1), `synledger-check`(1), `synledger-block`(1), `synledger`(7), `tcpdump`(8), `ethtool`(8), `packet`(7), `capabilities`(7)",
 )];

@@ -86,8 +86,8 @@ fn the_file_in_the_page_is_accepted() {
     for block in section.expect("it is there").blocks {
         if let Block::Lines(lines) = block {
             let args = run(&lines.join("\n"));
-            assert_eq!(args.common.file.given.settings.len(), lines.len() + 2);
-            assert_eq!(args.metrics, None);
+            assert_eq!(args.common.file.given.settings.len(), lines.len() + 3);
+            assert_eq!(args.metrics, []);
             files += 1;
         }
     }

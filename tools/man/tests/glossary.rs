@@ -5,10 +5,13 @@ use man::{commands, glossary_page};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use synledger::books::blocks::BlockBooks;
 use synledger::books::horizons::Horizons;
+use synledger::books::ring::RingCounts;
 use synledger::inspect::Kind;
 use synledger::observe::losses::Reason;
-use synledger::observe::metrics::{Exposition, Format, Snapshot, render};
+use synledger::observe::metrics::{Exposition, Format, render};
+use synledger::observe::snapshot::Snapshot;
 use synledger::settings::flags::Cli;
 
 /// A file of the repository.
@@ -64,6 +67,11 @@ fn metrics_of_the_glossary_are_served() {
             dedup_ns: 1,
             scan_gaps_ns: [1; Kind::COUNT],
         };
+        snapshot.books.blocks = Some(BlockBooks::default());
+        snapshot.books.rings = vec![RingCounts::default()];
+        snapshot.gap_s = Some(1.0);
+        snapshot.clock_synchronized = Some(true);
+        snapshot.retention_s = vec![("eve:/x".to_owned(), 1.0)];
         snapshot
     };
     let exposition = Exposition::starting_now(Arc::new(snapshot));

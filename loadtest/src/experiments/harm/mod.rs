@@ -50,7 +50,8 @@ pub struct HarmArgs {
     #[arg(long)]
     close: bool,
     /// Measure only this; repeatable. Default: all. bare-one-ring is a reader with one ring that only counts,
-    /// bare-closed opens packet sockets that take no frame, nothing is no program.
+    /// bare-closed opens packet sockets that take no frame, nothing is no program, block-MODE is headers with
+    /// --block MODE and 10,000 blocked addresses.
     #[arg(long, value_name = "NAME", value_parser = ALL)]
     subject: Vec<String>,
     /// Ring memory of every subject in MiB, 4 to 1024.
@@ -65,11 +66,17 @@ const DEPTHS: [(&str, Option<f64>); 3] = [
     ("full", None),
 ];
 
+/// Values of `--block`, and how many addresses are blocked. The depth is headers.
+const BLOCKING: [&str; 2] = ["nft", "xdp"];
+const BLOCKED: u32 = 10_000;
+
 /// Names of all subjects.
-const ALL: [&str; 8] = [
+const ALL: [&str; 10] = [
     "synledger:control",
     "synledger:headers",
     "synledger:full",
+    "synledger:block-nft",
+    "synledger:block-xdp",
     "bare-one-ring",
     "bare-closed",
     NOTHING,
@@ -142,6 +149,12 @@ impl HarmArgs {
             let sensor = sensor.with(&["--ring-mib", &ring_mib.to_string()]);
             let name = format!("synledger:{depth}");
             add(name, Some(Box::new(sensor)), depth.to_owned(), wanted);
+        }
+        for mode in BLOCKING {
+            let sensor = self.common.sensor("headers")?.blocking(mode, BLOCKED);
+            let sensor = sensor.with(&["--ring-mib", &ring_mib.to_string()]);
+            let name = format!("synledger:block-{mode}");
+            add(name, Some(Box::new(sensor)), format!("block-{mode}"), None);
         }
         for closed in [false, true] {
             let bare = self.bare(closed)?;

@@ -54,6 +54,8 @@ impl Peer for Tcpdump {
     fn live_args(&self, place: &Place<'_>) -> Option<Vec<String>> {
         let ring_kib = (place.ring_mib * 1024).to_string();
         let mut words = owned(&["-i", place.device, "-n", "-B", &ring_kib, "-w", "/dev/null"]);
+        // As another user it would first give /dev/null away to that user.
+        words.extend(owned(&["-Z", "root"]));
         if let Some(snaplen) = self.snaplen {
             words.extend(owned(&["-s", snaplen]));
         }

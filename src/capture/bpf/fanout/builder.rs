@@ -3,6 +3,7 @@
 use super::Keys;
 use crate::capture::bpf::asm::{Asm, Label};
 use crate::capture::frame::LinkType;
+use crate::capture::tunnels::Tunnels;
 
 /// The use of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +15,7 @@ pub enum Mode {
         /// Bytes to keep.
         snaplen: u32,
     },
-    /// The filter of a data ring under load. It returns 0 for bulk data: UDP, and TCP that neither opens, answers
+    /// The filter of a data ring under load. It returns 0 for bulk data: UDP that is no tunnel, and TCP that neither opens, answers
     /// nor ends a connection. It keeps this many bytes of every other frame, and of frames that it cannot follow.
     /// A frame cut within its headers is refused. It reads nothing but the frame's bytes.
     Bulk {
@@ -53,6 +54,7 @@ pub(super) struct Builder<'k> {
     pub(super) a: Asm,
     pub(super) keys: &'k Keys,
     pub(super) workers: u32,
+    pub(super) tunnels: &'k Tunnels,
     pub(super) zero: Label,
     /// The general way: X = where the IP header starts.
     pub(super) v4: Label,
@@ -68,7 +70,7 @@ pub(super) struct Builder<'k> {
 }
 
 impl<'k> Builder<'k> {
-    pub(super) fn new(keys: &'k Keys, workers: u32) -> Self {
+    pub(super) fn new(keys: &'k Keys, workers: u32, tunnels: &'k Tunnels) -> Self {
         let mut a = Asm::default();
         Self {
             zero: a.label(),
@@ -83,6 +85,7 @@ impl<'k> Builder<'k> {
             a,
             keys,
             workers,
+            tunnels,
         }
     }
 

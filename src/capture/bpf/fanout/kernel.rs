@@ -18,6 +18,7 @@ use crate::capture::bpf::steps::{
     ETHERNET, FROM, TEMP, TO, both_ports, forward, header_length, ip_header, skip_tags,
 };
 use crate::capture::frame::LinkType;
+use crate::capture::tunnels::Tunnels;
 
 // Ancillary values (linux/filter.h).
 const AD_PROTOCOL: u32 = 0xffff_f000;
@@ -34,8 +35,18 @@ const ARPHRD_LOOPBACK: u32 = 772;
 /// If `workers` is 0 or above [`WORKERS_MAX`].
 #[must_use]
 pub fn program(keys: &Keys, workers: u32, mode: Mode) -> Vec<sock_filter> {
+    program_with(keys, workers, mode, &Tunnels::NONE)
+}
+
+/// The same where these tunnels are opened: a tunnel goes to one worker, both its directions, as data.
+///
+/// # Panics
+///
+/// As [`program`].
+#[must_use]
+pub fn program_with(keys: &Keys, workers: u32, mode: Mode, tunnels: &Tunnels) -> Vec<sock_filter> {
     assert!((1..=WORKERS_MAX).contains(&workers), "{workers} workers");
-    let mut b = Builder::new(keys, workers);
+    let mut b = Builder::new(keys, workers, tunnels);
     match mode {
         Mode::Bulk { link, .. } => b.link_by_bytes(link, mode),
         _ => b.link(mode),
@@ -319,7 +330,20 @@ impl Builder<'_> {
         a.ld_mem(ROOM);
         a.jge(4, None, hash);
         both_ports(a, 0);
-        a.ja(bulk);
+        if self.tunnels.any() {
+            let tunnel = a.label();
+            for port in self.tunnels.ports() {
+                a.jeq(port.into(), tunnel, None);
+            }
+            a.ja(bulk);
+            a.bind(tunnel);
+            a.ld_imm(0);
+            a.st(FROM);
+            a.st(TO);
+            a.ja(hash);
+        } else {
+            a.ja(bulk);
+        }
         a.bind(self.tcp);
         a.ld_mem(ROOM);
         a.jge(TCP_FLAGS, None, open);

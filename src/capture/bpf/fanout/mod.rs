@@ -37,8 +37,8 @@ use crate::capture::frame::Class;
 use crate::splitmix::splitmix64;
 
 pub use builder::Mode;
-pub use kernel::program;
-pub use user::{demux, flow_hash, pair_hash, whole};
+pub use kernel::{program, program_with};
+pub use user::{demux, demux_with, flow_hash, pair_hash, whole};
 
 /// Bytes of a frame, from its link header on, that decide its class and its worker.
 pub const DEPTH: usize = 192;
@@ -60,6 +60,7 @@ const QUOTING: u32 = 118;
 
 /// The secrets of the hash: odd multipliers, drawn anew at each start.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct Keys {
     /// One for each 32-bit word of an address, before the shift.
     word: [u32; 4],

@@ -89,10 +89,27 @@ impl Builder<'_> {
         a.jeq(UDP, udp, general);
         // The hash stands twice, so that nothing asks for the protocol again behind it.
         self.a.bind(udp);
-        self.worker(shape, ip, mode);
-        self.end(0, mode);
+        if self.tunnels.any() {
+            let tunnel = self.a.label();
+            self.a.ldh_abs(ip + shape.upper + 2);
+            for port in self.tunnels.ports() {
+                self.a.jeq(port.into(), tunnel, None);
+            }
+            self.worker(shape, ip, mode, true);
+            self.end(0, mode);
+            self.a.bind(tunnel);
+            self.worker(shape, ip, mode, false);
+            match mode {
+                // As what it cannot follow.
+                Mode::Bulk { snaplen, .. } => self.a.ret(snaplen),
+                _ => self.end(0, mode),
+            }
+        } else {
+            self.worker(shape, ip, mode, true);
+            self.end(0, mode);
+        }
         self.a.bind(tcp);
-        self.worker(shape, ip, mode);
+        self.worker(shape, ip, mode, true);
         self.a.ldb_abs(ip + shape.upper + TCP_FLAGS - 1);
         class(&mut self.a, open, control, bulk);
         for (class, label) in [bulk, control, open].into_iter().enumerate() {
@@ -115,8 +132,8 @@ impl Builder<'_> {
         }
     }
 
-    /// In [`Mode::Fanout`] X = the worker.
-    fn worker(&mut self, shape: &Shape, ip: u32, mode: Mode) {
+    /// In [`Mode::Fanout`] X = the worker, by ports, too, or by addresses alone.
+    fn worker(&mut self, shape: &Shape, ip: u32, mode: Mode, by_ports: bool) {
         if mode != Mode::Fanout {
             return;
         }
@@ -126,6 +143,7 @@ impl Builder<'_> {
         self.hash(
             shape.words,
             |a, end| match end {
+                _ if !by_ports => a.ld_imm(0),
                 0 => a.rsh(16),
                 _ => {
                     a.ld_mem(TO);

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::{Demux, EXTENSION, EXTENSIONS, HashKind, Keys, QUOTING, TCP_FLAGS, UPPER, mix};
 use crate::capture::frame::{Class, Frame, LinkType};
+use crate::capture::tunnels::Tunnels;
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -23,10 +24,19 @@ pub fn demux(keys: &Keys, frame: &Frame<'_>) -> Demux {
     if let Some(demux) = commonest(keys, frame) {
         return demux;
     }
-    place(keys, frame).unwrap_or(Demux {
-        is_in_depth: false,
-        ..UNHASHED_DATA
-    })
+    uncommon(keys, frame)
+}
+
+/// [`demux`] of all other frames. Out of line: the commonest frames save no register for it.
+#[inline(never)]
+fn uncommon(keys: &Keys, frame: &Frame<'_>) -> Demux {
+    place::<false>(keys, frame, &Tunnels::NONE).unwrap_or(BEYOND)
+}
+
+/// The same of a program that opens tunnels ([`super::program_with`]): datagrams into one are placed by their addresses.
+#[must_use]
+pub fn demux_with(keys: &Keys, frame: &Frame<'_>, tunnels: &Tunnels) -> Demux {
+    place::<true>(keys, frame, tunnels).unwrap_or(BEYOND)
 }
 
 /// [`place`] for the commonest frames, by fixed offsets: Ethernet, IPv4 without options, TCP, no fragment.
@@ -54,9 +64,15 @@ const UNHASHED_DATA: Demux = Demux {
     is_in_depth: true,
 };
 
-/// `None` if a field lies beyond the captured bytes.
+/// A field lies beyond the captured bytes.
+const BEYOND: Demux = Demux {
+    is_in_depth: false,
+    ..UNHASHED_DATA
+};
+
+/// `None` if a field lies beyond the captured bytes. `tunnels` are looked at if `OPENS`.
 #[inline]
-fn place(keys: &Keys, frame: &Frame<'_>) -> Option<Demux> {
+fn place<const OPENS: bool>(keys: &Keys, frame: &Frame<'_>, tunnels: &Tunnels) -> Option<Demux> {
     let bytes = frame.bytes;
     let (mut ethertype, mut at) = match frame.link {
         LinkType::Ethernet => (be16(bytes, 12)?, 14),
@@ -75,8 +91,8 @@ fn place(keys: &Keys, frame: &Frame<'_>) -> Option<Demux> {
         at += 4;
     }
     match ethertype {
-        0x0800 => ipv4(keys, bytes, at),
-        0x86dd => ipv6(keys, bytes, at),
+        0x0800 => ipv4::<OPENS>(keys, bytes, at, tunnels),
+        0x86dd => ipv6::<OPENS>(keys, bytes, at, tunnels),
         _ => Some(UNHASHED_DATA),
     }
 }
@@ -107,6 +123,19 @@ impl HashedFields {
         }
     }
 
+    /// Of a datagram into a tunnel the addresses alone: its source port differs between the directions of what is inside.
+    #[inline(always)]
+    fn outside<const OPENS: bool>(self, protocol: u8, tunnels: &Tunnels) -> Self {
+        let is_tunnel = |(_, to)| tunnels.by_port(to).is_some();
+        match OPENS && protocol == UDP && self.ports.is_some_and(is_tunnel) {
+            true => Self {
+                ports: None,
+                ..self
+            },
+            false => self,
+        }
+    }
+
     fn of(self, class: Class) -> Self {
         Self { class, ..self }
     }
@@ -125,7 +154,12 @@ impl HashedFields {
 }
 
 #[inline]
-fn ipv4(keys: &Keys, bytes: &[u8], ip: usize) -> Option<Demux> {
+fn ipv4<const OPENS: bool>(
+    keys: &Keys,
+    bytes: &[u8],
+    ip: usize,
+    tunnels: &Tunnels,
+) -> Option<Demux> {
     let first = byte(bytes, ip)?;
     let header = usize::from(first & 15) * 4;
     if first >> 4 != 4 || header < 20 {
@@ -142,7 +176,10 @@ fn ipv4(keys: &Keys, bytes: &[u8], ip: usize) -> Option<Demux> {
             };
             let at = ip + header;
             match protocol {
-                TCP | UDP => ports(bytes, at, protocol, room, pair)?,
+                TCP | UDP => {
+                    let found = ports(bytes, at, protocol, room, pair)?;
+                    found.outside::<OPENS>(protocol, tunnels)
+                }
                 1 => quote4(bytes, at, pair)?,
                 _ => pair,
             }
@@ -156,17 +193,27 @@ fn ipv4(keys: &Keys, bytes: &[u8], ip: usize) -> Option<Demux> {
 }
 
 #[inline]
-fn ipv6(keys: &Keys, bytes: &[u8], ip: usize) -> Option<Demux> {
+fn ipv6<const OPENS: bool>(
+    keys: &Keys,
+    bytes: &[u8],
+    ip: usize,
+    tunnels: &Tunnels,
+) -> Option<Demux> {
     if byte(bytes, ip)? >> 4 != 6 {
         return Some(UNHASHED_DATA);
     }
-    let found = behind_extensions(bytes, ip, HashedFields::data(ip + 8))?;
+    let found = behind_extensions::<OPENS>(bytes, ip, HashedFields::data(ip + 8), tunnels)?;
     let a = be128(bytes, found.addresses)?;
     let b = be128(bytes, found.addresses + 16)?;
     Some(found.demux(hash(keys, &a, &b, found.ports)))
 }
 
-fn behind_extensions(bytes: &[u8], ip: usize, pair: HashedFields) -> Option<HashedFields> {
+fn behind_extensions<const OPENS: bool>(
+    bytes: &[u8],
+    ip: usize,
+    pair: HashedFields,
+    tunnels: &Tunnels,
+) -> Option<HashedFields> {
     let mut next = byte(bytes, ip + 6)?;
     let mut at = ip + 40;
     let mut more = false;
@@ -202,7 +249,10 @@ fn behind_extensions(bytes: &[u8], ip: usize, pair: HashedFields) -> Option<Hash
         true => (u32::from(be16(bytes, ip + 4)?) + 40).wrapping_sub(headers_len),
     };
     match next {
-        TCP | UDP => ports(bytes, at, next, room, pair),
+        TCP | UDP => {
+            let found = ports(bytes, at, next, room, pair)?;
+            Some(found.outside::<OPENS>(next, tunnels))
+        }
         58 => quote6(bytes, at, headers_len, pair),
         _ => Some(pair),
     }
@@ -233,13 +283,25 @@ fn ports(
 /// The class of a TCP segment with these flags.
 #[inline]
 fn class(flags: u8) -> Class {
-    let has = |flag| flags & flag != 0;
-    match (has(SYN), has(ACK)) {
+    const CLASSES: [Class; 32] = {
+        let (mut classes, mut flags) = ([Class::Data; 32], 0);
+        while flags < 32 {
+            classes[flags as usize] = class_of(flags);
+            flags += 1;
+        }
+        classes
+    };
+    CLASSES[usize::from(flags) % 32]
+}
+
+const fn class_of(flags: u8) -> Class {
+    let is_reset = flags & RST != 0;
+    match (flags & SYN != 0, flags & ACK != 0) {
         (true, true) => Class::Control,
         (true, false) => Class::Open,
-        _ if has(RST) => Class::Control,
+        _ if is_reset => Class::Control,
         (false, false) => Class::Open,
-        (false, true) if has(FIN) => Class::Control,
+        (false, true) if flags & FIN != 0 => Class::Control,
         (false, true) => Class::Data,
     }
 }
@@ -365,18 +427,30 @@ pub fn flow_hash(keys: &Keys, src: IpAddr, dst: IpAddr, src_port: u16, dst_port:
 }
 
 /// [`demux`] of a decoded TCP segment, or a UDP datagram (no `flags`), that is no fragment and whose headers the program
-/// follows.
+/// follows, between IPv6 addresses or not.
 #[inline]
 #[must_use]
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "an IPv4 address is the lower bits"
+)]
 pub fn whole(
     keys: &Keys,
-    (src, dst): (IpAddr, IpAddr),
+    (v6, src, dst): (bool, u128, u128),
     ports: (u16, u16),
     flags: Option<u8>,
 ) -> Demux {
+    let ports = Some(ports);
+    let hash = match v6 {
+        false => hash(keys, &[src as u32], &[dst as u32], ports),
+        true => {
+            let [src, dst] = [src, dst].map(|address| words(&address.to_be_bytes()));
+            hash(keys, &src, &dst, ports)
+        }
+    };
     Demux {
         class: flags.map_or(Class::Data, class),
-        hash: flow_hash(keys, src, dst, ports.0, ports.1),
+        hash,
         key: HashKind::Flow,
         is_in_depth: true,
     }

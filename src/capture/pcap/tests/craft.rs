@@ -2,6 +2,8 @@
 
 use std::io::{Cursor, Write};
 
+use super::super::batch::FRAMES_MAX;
+use super::super::files::{Files, Next};
 use super::super::{CaptureReader, Order, ReadError};
 use crate::capture::frame::{Frame, LinkType};
 
@@ -56,11 +58,41 @@ impl Made {
     }
 }
 
-/// Reads everything; the error is the one that ended it.
+/// Reads everything, frame by frame and in batches; the error is the one that ended it.
 pub(super) fn read(bytes: &[u8]) -> (Vec<Seen>, Option<ReadError>) {
-    match CaptureReader::from_reader("made", Cursor::new(bytes.to_vec()), None) {
-        Ok(reader) => drain(reader),
-        Err(why) => (Vec::new(), Some(why)),
+    let open = || CaptureReader::from_reader("made", Cursor::new(bytes.to_vec()), None);
+    let reader = match open() {
+        Ok(reader) => reader,
+        Err(why) => return (Vec::new(), Some(why)),
+    };
+    let (frames, error) = drain(reader);
+    let mut files = Files::of_reader(open().expect("as before"));
+    let mut batched = in_batches(&mut files);
+    for (batched, frame) in batched.iter_mut().zip(&frames) {
+        // There it is an index of the run.
+        batched.interface = frame.interface;
+    }
+    assert!(batched == frames, "{} of {}", batched.len(), frames.len());
+    let errors = files.take_errors().into_iter();
+    let errors: Vec<_> = errors.map(|(_, why)| why.to_string()).collect();
+    let expected: Vec<_> = error.iter().map(ToString::to_string).collect();
+    assert_eq!(errors, expected);
+    (frames, error)
+}
+
+/// What captures give in batches.
+pub(super) fn in_batches(files: &mut Files) -> Vec<Seen> {
+    let mut frames = Vec::new();
+    loop {
+        match files.next_batch() {
+            Next::Frames(batch) => {
+                let before = frames.len();
+                frames.extend(batch.frames().map(|frame| Seen::of(&frame)));
+                assert!((1..=FRAMES_MAX).contains(&(frames.len() - before)));
+            }
+            Next::Pause => panic!("files never wait"),
+            Next::End => return frames,
+        }
     }
 }
 

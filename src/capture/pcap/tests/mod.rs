@@ -13,7 +13,8 @@ use super::ng::{InterfaceClock, TIME_MAX_NS, TIME_MIN_NS};
 use super::{CaptureReader, Order, ReadErrorKind};
 use crate::capture::frame::LinkType;
 use craft::{
-    Made, enhanced, gzip, interface, pcap, pcap_header, pcapng, read, section, seen, zstd,
+    Made, Random, enhanced, gzip, in_batches, interface, pcap, pcap_header, pcapng, read, section,
+    seen, zstd,
 };
 
 const ORDERS: [Order; 2] = [Order::Little, Order::Big];
@@ -265,4 +266,88 @@ fn a_capture_that_is_not_open_yet_has_a_place() {
         place(&["-", "/missing"]).as_deref(),
         Some("frame 0 of standard input (file 1 of 2)")
     );
+}
+
+/// A capture of frames that come every so often; two in three are of its first interface.
+fn capture_of(number: u8, is_ng: bool, random: &mut Random) -> Made {
+    const START_NS: i64 = 1_700_000_000_000_000_000;
+    let order = Order::Big;
+    let mut made = match is_ng {
+        true => Made::default(),
+        false => pcap_header(order, 0xa1b2_3c4d, (2, 4), 276),
+    };
+    if is_ng {
+        section(&mut made, order);
+        interface(&mut made, order, 1, 0, &[(9, &[9])]);
+        interface(&mut made, order, 101, 0, &[(9, &[9])]);
+    }
+    let mut ts_ns = START_NS;
+    for index in 0..600_u32 {
+        // Often the same time, and now and then a while in which only others come.
+        ts_ns += match random.below(50) {
+            0 => 400_000_000,
+            1..25 => 0,
+            _ => 1_000_000,
+        };
+        let second = u16::from(random.below(3) == 0);
+        let link = match (is_ng, second) {
+            (false, _) => LinkType::LinuxSll2,
+            (true, 0) => LinkType::Ethernet,
+            (true, _) => LinkType::RawIp,
+        };
+        let mut frame = seen(number, 30, ts_ns, u16::from(number), link);
+        frame.bytes[4..8].copy_from_slice(&u32::from(second).to_be_bytes());
+        frame.bytes[8..12].copy_from_slice(&index.to_be_bytes());
+        if is_ng {
+            enhanced(&mut made, order, second.into(), ts_ns.unsigned_abs(), frame);
+            continue;
+        }
+        let since_ns = ts_ns - START_NS;
+        let words = [
+            since_ns / 1_000_000_000 + 1_700_000_000,
+            since_ns % 1_000_000_000,
+            30,
+            39,
+        ];
+        for word in words {
+            made.u32(order, word as u32);
+        }
+        made.bytes.extend(&frame.bytes);
+        made.frames.push(frame);
+    }
+    made
+}
+
+#[test]
+fn captures_that_overlap_are_merged_by_time_and_of_equal_times_by_number() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut random = Random(11);
+    for formats in [&[false][..], &[true], &[true, false], &[false, true, false]] {
+        let made: Vec<_> = (0..)
+            .zip(formats)
+            .map(|(number, &is_ng)| capture_of(number, is_ng, &mut random))
+            .collect();
+        let path = |number: usize| dir.path().join(format!("{number}.pcap"));
+        let mut expected = Vec::new();
+        for (number, made) in made.iter().enumerate() {
+            std::fs::write(path(number), &made.bytes).expect("a file");
+            expected.extend(made.frames.clone());
+        }
+        expected.sort_by_key(|frame| (frame.ts_ns, frame.interface));
+        let paths: Vec<_> = (0..made.len()).map(path).collect();
+        let mut files = Files::new(&paths, 0);
+        let mut found = in_batches(&mut files);
+        assert_eq!(files.interfaces().len(), 2 * made.len(), "two in each");
+        let ended: u64 = files.read().map(|ended| ended.frames).sum();
+        assert_eq!(ended, 600 * made.len() as u64);
+        let pairs = found.iter_mut().zip(&expected);
+        let mut interfaces = std::collections::HashMap::new();
+        for (found, expected) in pairs {
+            let which = (expected.interface, expected.bytes[7]);
+            let index = *interfaces.entry(which).or_insert(found.interface);
+            assert_eq!(found.interface, index, "one interface, one index");
+            found.interface = expected.interface;
+        }
+        assert!(found == expected, "{formats:?}");
+    }
 }

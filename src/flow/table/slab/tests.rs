@@ -11,10 +11,10 @@ fn a_hint_names_the_first_entry_and_holds_until_any_leaves() {
         None,
         "nothing is there"
     );
-    assert_eq!(slab.hinted(Hint::NONE), None);
+    assert_eq!(slab.hinted(Hint::default()), None);
     let at = slab.insert(hash, 71, 0).expect("room");
     let hint = slab.prefetch_entries(hash);
-    assert!(hint.any);
+    assert!(hint.any());
     assert_eq!(slab.hinted(hint), Some((at, &mut 71)));
     // What comes takes nobody's place.
     let later = slab.insert(other, 72, 0).expect("room");
@@ -24,7 +24,7 @@ fn a_hint_names_the_first_entry_and_holds_until_any_leaves() {
     assert_eq!(slab.hinted(hint), None);
     assert_eq!(slab.insert(other, 73, 0), Some(at));
     assert_eq!(slab.hinted(hint), None);
-    assert!(!slab.prefetch_entries(hash).any);
+    assert!(!slab.prefetch_entries(hash).any());
     let found = slab.find(other, |at, &entry| (at == later).then_some(entry));
     assert_eq!(found, Some((later, 72)));
 }
@@ -37,7 +37,7 @@ fn an_entry_in_its_second_bucket_is_prefetched_without_a_hint() {
         .map(|entry| slab.insert(hash, entry, 0).expect("room"))
         .collect();
     let hint = slab.prefetch_entries(hash);
-    assert!(hint.any);
+    assert!(hint.any());
     assert_eq!(
         slab.hinted(hint),
         Some((places[0], &mut 0)),
@@ -47,7 +47,7 @@ fn an_entry_in_its_second_bucket_is_prefetched_without_a_hint() {
         slab.remove(at);
     }
     let hint = slab.prefetch_entries(hash);
-    assert!(hint.any, "one lies in the second bucket");
+    assert!(hint.any(), "one lies in the second bucket");
     assert_eq!(slab.hinted(hint), None);
     let found = slab.find(hash, |_, &entry| Some(entry));
     assert_eq!(found, Some((places[WAYS], WAYS as u64)));

@@ -298,3 +298,30 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    #[test]
+    fn an_attempt_at_the_last_target_is_folded_as_any_other(
+        steps in prop::collection::vec((0_i64..400, 0_u32..3, 0_u32..200), 0..900),
+        per_second in 1_u32..12,
+    ) {
+        let (mut one, mut other) = (Folds::new(per_second, [1, 2]), Folds::new(per_second, [1, 2]));
+        let mut now_ns = 0;
+        for (step, target, rare) in steps {
+            now_ns += step * 1_000_000;
+            // Some lag behind, into the second before.
+            let ts_ns = now_ns - i64::from(rare % 3 == 0) * step * 3_000_000;
+            let new = Foldable::from(attempt(ts_ns, rare, 5 + target / 2, 80));
+            prop_assert_eq!(one.takes(new), other.decide(&new));
+            if rare == 7 {
+                one.fold_all(step % 2 == 0);
+                other.fold_all(step % 2 == 0);
+            }
+            if rare < 5 {
+                prop_assert_eq!(one.close_before(now_ns), other.close_before(now_ns));
+            }
+            prop_assert_eq!(one.held(), other.held());
+        }
+        prop_assert_eq!(one.close_all(), other.close_all());
+    }
+}

@@ -51,9 +51,7 @@ pub fn ours(window: &mut Window<'_>, flow: &FlowRecord, direction: &'static str)
     window.put(b"\",\"conn_state\":\"");
     window.word(flow.conn_state.word());
     window.put(b"\",\"history\":\"");
-    for letter in flow.history.written() {
-        window.put(&[letter]);
-    }
+    window.put_first(&flow.history.letters, flow.history.len());
     window.put(b"\",\"basis\":\"");
     window.word(flow.basis.word());
     window.put(b"\",\"end_reason\":\"");
@@ -62,22 +60,22 @@ pub fn ours(window: &mut Window<'_>, flow: &FlowRecord, direction: &'static str)
     window.int(flow.orig.payload_bytes);
     window.put(b",\"payload_bytes_toclient\":");
     window.int(flow.resp.payload_bytes);
-    let flags = [
-        (",\"gso\":", flow.gso),
-        (",\"midstream\":", flow.midstream),
-        (",\"preexisting\":", flow.preexisting),
-        (",\"fragmented\":", flow.fragmented),
-        (",\"saturated\":", flow.saturated),
-        (",\"shed\":", flow.shed),
-    ];
+    let (gso, seen_late) = (flow.gso, flow.midstream | flow.preexisting);
     // Of most flows none is set: one text.
-    if flags.iter().all(|(_, set)| !set) {
+    if !(gso | seen_late | flow.fragmented | flow.saturated | flow.shed) {
         return window.put(
             b",\"gso\":false,\"midstream\":false,\"preexisting\":false,\"fragmented\":false,\"saturated\":false,\
               \"shed\":false}",
         );
     }
-    for (member, set) in flags {
+    for (member, set) in [
+        (",\"gso\":", gso),
+        (",\"midstream\":", flow.midstream),
+        (",\"preexisting\":", flow.preexisting),
+        (",\"fragmented\":", flow.fragmented),
+        (",\"saturated\":", flow.saturated),
+        (",\"shed\":", flow.shed),
+    ] {
         window.word(member);
         window.boolean(set);
     }

@@ -8,10 +8,11 @@
 
 use super::append;
 use super::context::Context;
-use super::flow_id;
+use super::flow_id::{self, Ids};
 use super::interfaces::Rendered;
+use super::piece::{EMPTY, Piece};
 use super::stamp::Stamp;
-use super::window::{Window, in_place};
+use super::window::{Scratch, Window};
 use super::{Format, Registered, SinkKind};
 use crate::books::record_kind::EventKind;
 use crate::flow::record::{Attempt, FiveTuple, FlowRecord, proto_word};
@@ -25,15 +26,6 @@ use std::io::Write as _;
 
 /// The generator id of every alert: apart from Suricata's own (1 to 3) and Snort's preprocessors (below 500).
 pub const GID: u32 = 5973;
-
-/// Room for the time stamp and the number of the frame, with their names.
-const OPENING_MAX: usize = 128;
-/// Room for what follows in the record of a new connection; a test renders the longest.
-const CONNECTION_MAX: usize = 480;
-/// Room for [`vlan`].
-const VLAN_MAX: usize = 24;
-/// The same, of an ended flow.
-const FLOW_MAX: usize = 1280;
 
 /// `eve:TARGET`.
 pub static EVE: Registered = Registered {
@@ -51,13 +43,14 @@ pub static EVE: Registered = Registered {
 pub struct Eve {
     context: Context,
     /// `,"host":"…"`, rendered once.
-    host: Vec<u8>,
+    host: Piece,
     interfaces: Rendered,
     /// Of responders that are seen at another interface.
     responders: Rendered,
     stamp: Stamp,
     start: Stamp,
     end: Stamp,
+    scratch: Scratch,
 }
 
 impl Eve {
@@ -68,28 +61,28 @@ impl Eve {
             interfaces: Rendered::members(context.interfaces.clone()),
             responders: Rendered::members_of_responders(context.interfaces.clone()),
             context,
-            host,
+            host: Piece::new(host),
             stamp: Stamp::iso(),
             start: Stamp::iso(),
             end: Stamp::iso(),
+            scratch: Scratch::new(),
         }
     }
 
-    /// Appends the members that all records begin with, then at most `room` bytes of `more`, which gets the parts of
-    /// the renderer that are still free.
+    /// Appends the members that all records begin with, then what `more` puts; it gets the interface's name and the
+    /// parts of the renderer that are still free.
     #[inline(always)]
     fn begin(
         &mut self,
         out: &mut Vec<u8>,
         event: &Event,
         interface: Option<u16>,
-        (room, more): (usize, impl FnOnce(&mut Window<'_>, &[u8], [&mut Stamp; 2])),
+        more: impl FnOnce(&mut Window<'_>, &Piece, [&mut Stamp; 2]),
     ) {
         let of_a_frame = !event.step.is_end() && !matches!(event.body, Body::Folded(_));
         let frame = (self.context.frames && of_a_frame).then_some(event.position);
-        let name = interface.map_or(&b""[..], |index| self.interfaces.name(index));
-        let all = OPENING_MAX + self.host.len() + name.len() + room;
-        in_place(out, all, |window| {
+        let name = interface.map_or(&EMPTY, |index| self.interfaces.name(index));
+        self.scratch.append(out, |window| {
             open(window, &mut self.stamp, &self.host, event.ts_ns());
             if let Some(number) = frame {
                 window.put(b",\"pcap_cnt\":");
@@ -105,12 +98,12 @@ impl Eve {
 
     fn connection(&mut self, out: &mut Vec<u8>, event: &Event, attempt: &Attempt) {
         let direction = self.direction(&attempt.tuple);
-        let more = |window: &mut Window<'_>, name: &[u8], _: [&mut Stamp; 2]| {
-            let id = flow_id::flow_id(&attempt.tuple, attempt.isn);
-            head(window, id, name);
+        let more = |window: &mut Window<'_>, name: &Piece, _: [&mut Stamp; 2]| {
+            let ids = flow_id::ids(&attempt.tuple, attempt.isn);
+            head(window, &ids, name);
             window.put(b",\"event_type\":\"new_connection\"");
             vlan(window, &attempt.vlan, attempt.vlan_count);
-            endpoints(window, &attempt.tuple);
+            endpoints(window, &attempt.tuple, &ids);
             window.put(b",\"synledger\":{\"isn\":");
             window.int(u64::from(attempt.isn));
             window.put(b",\"direction\":\"");
@@ -119,7 +112,7 @@ impl Eve {
             window.boolean(attempt.odd);
             window.put(b"}}\n");
         };
-        self.begin(out, event, Some(attempt.interface), (CONNECTION_MAX, more));
+        self.begin(out, event, Some(attempt.interface), more);
         self.service(out, &attempt.tuple);
     }
 
@@ -167,20 +160,20 @@ impl Eve {
 
     fn flow(&mut self, out: &mut Vec<u8>, event: &Event, flow: &FlowRecord) {
         let direction = self.direction(&flow.tuple);
-        let more = |window: &mut Window<'_>, name: &[u8], [start, end]: [&mut Stamp; 2]| {
-            let id = flow_id::flow_id(&flow.tuple, flow.isn);
-            head(window, id, name);
+        let more = |window: &mut Window<'_>, name: &Piece, [start, end]: [&mut Stamp; 2]| {
+            let ids = flow_id::ids(&flow.tuple, flow.isn);
+            head(window, &ids, name);
             window.put(b",\"event_type\":\"flow\"");
             vlan(window, &flow.vlan, flow.vlan_count);
-            endpoints(window, &flow.tuple);
+            endpoints(window, &flow.tuple, &ids);
             flow::volumes(window, flow, start, end);
             flow::ours(window, flow, direction);
             window.put(b"}\n");
         };
-        self.begin(out, event, Some(flow.interface), (FLOW_MAX, more));
+        self.begin(out, event, Some(flow.interface), more);
         if flow.interface_resp != flow.interface {
             let name = self.responders.name(flow.interface_resp);
-            add_to_ours(out, |out| out.extend_from_slice(name));
+            add_to_ours(out, |out| out.extend_from_slice(name.text()));
         }
         self.service(out, &flow.tuple);
     }
@@ -197,7 +190,7 @@ impl Eve {
         let (src, dst) = (detection.subject.src(), detection.subject.dst());
         out.extend_from_slice(b",\"event_type\":\"alert\"");
         let (tags, count) = (&detection.vlan, detection.vlan_count);
-        in_place(out, VLAN_MAX, |window| vlan(window, tags, count));
+        self.scratch.append(out, |window| vlan(window, tags, count));
         if let Some(src) = src {
             let _ = write!(out, r#","src_ip":"{src}""#);
         }
@@ -221,16 +214,11 @@ impl Format for Eve {
             Body::Flow(flow) => return self.flow(out, event, flow),
             Body::Alert(detection) => {
                 let interface = Some(detection.interface);
-                self.begin(
-                    out,
-                    event,
-                    interface,
-                    (0, |window, name, _| window.text(name)),
-                );
+                self.begin(out, event, interface, |window, name, _| window.piece(name));
                 self.alert(out, detection);
             }
             Body::Folded(fold) => {
-                self.begin(out, event, None, (0, |_, _, _| ()));
+                self.begin(out, event, None, |_, _, _| ());
                 self.fold(out, fold);
             }
         }
@@ -238,7 +226,7 @@ impl Format for Eve {
     }
 
     fn notice(&mut self, out: &mut Vec<u8>, notice: &Notice, _: i64) {
-        in_place(out, OPENING_MAX + self.host.len(), |window| {
+        self.scratch.append(out, |window| {
             open(window, &mut self.stamp, &self.host, notice.ts_ns());
         });
         match notice {
@@ -265,6 +253,7 @@ impl Format for Eve {
                     member(out, name, &value);
                 }
             }
+            Notice::Block(record) => block::members(out, record, &mut self.start),
         }
         out.extend_from_slice(b"}\n");
     }
@@ -287,18 +276,18 @@ fn member(out: &mut Vec<u8>, name: &str, value: &Value) {
 
 /// Appends the members that every record begins with.
 #[inline(always)]
-fn open(window: &mut Window<'_>, stamp: &mut Stamp, host: &[u8], ts_ns: i64) {
+fn open(window: &mut Window<'_>, stamp: &mut Stamp, host: &Piece, ts_ns: i64) {
     window.put(b"{\"timestamp\":\"");
     stamp.put_micros(window, ts_ns);
     window.put(b"\"");
-    window.text(host);
+    window.piece(host);
 }
 
 #[inline(always)]
-fn head(window: &mut Window<'_>, flow_id: u64, interface: &[u8]) {
+fn head(window: &mut Window<'_>, ids: &Ids, interface: &Piece) {
     window.put(b",\"flow_id\":");
-    window.int(flow_id);
-    window.text(interface);
+    window.int(ids.flow_id);
+    window.piece(interface);
 }
 
 #[inline(always)]
@@ -314,21 +303,21 @@ fn vlan(window: &mut Window<'_>, tags: &[u16; 2], count: u8) {
 }
 
 #[inline(always)]
-fn endpoints(window: &mut Window<'_>, tuple: &FiveTuple) {
+fn endpoints(window: &mut Window<'_>, tuple: &FiveTuple, ids: &Ids) {
     let ports = flow_id::has_ports(tuple.proto);
     window.put(b",\"src_ip\":\"");
     window.ip(tuple.src);
     window.put(b"\"");
     if ports {
         window.put(b",\"src_port\":");
-        window.int(u64::from(tuple.src_port));
+        window.port(tuple.src_port);
     }
     window.put(b",\"dest_ip\":\"");
     window.ip(tuple.dst);
     window.put(b"\"");
     if ports {
         window.put(b",\"dest_port\":");
-        window.int(u64::from(tuple.dst_port));
+        window.port(tuple.dst_port);
     }
     window.put(b",\"proto\":\"");
     match proto_word(tuple.proto) {
@@ -345,11 +334,12 @@ fn endpoints(window: &mut Window<'_>, tuple: &FiveTuple) {
         }
     }
     window.put(b",\"community_id\":\"");
-    window.put(&flow_id::community_id(tuple));
+    window.put(&ids.community_id);
     window.put(b"\"");
 }
 
 mod alert;
+mod block;
 mod flow;
 mod services;
 pub(crate) mod stats;

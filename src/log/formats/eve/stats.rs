@@ -1,6 +1,7 @@
 //! Records of statistics.
 
 use crate::books::Books;
+use crate::books::blocks::Delays;
 use crate::books::ring::{RingCounts, RingId};
 use crate::counters::{Counter, Counters, Kind};
 use crate::log::notice::Stats;
@@ -31,6 +32,9 @@ pub(super) fn members(stats: &Stats) -> [(&'static str, Value); 2] {
         totals.remove("rings");
     }
     let totals = account(&stats.now, small(stats, totals));
+    if let Some(blocks) = &stats.now.blocks {
+        ours.insert("block_delay".to_owned(), delays(&blocks.counts.delays));
+    }
     for (name, value) in [
         ("final", json!(stats.last)),
         ("interval_s", seconds(stats.interval_s)),
@@ -68,6 +72,16 @@ fn small(stats: &Stats, counts: Map<String, Value>) -> Value {
         return counts;
     }
     without_zeros(counts).unwrap_or_else(|| json!({}))
+}
+
+/// From the moment when a detection was due to the kernel's answer, since the start: how many, and the longest.
+fn delays(delays: &Delays) -> Value {
+    let seconds = |us: u64| seconds(us as f64 / 1e6);
+    json!({
+        "count": delays.count,
+        "sum_seconds": seconds(delays.sum_us),
+        "max_seconds": seconds(delays.max_us),
+    })
 }
 
 fn seconds(seconds: f64) -> Value {

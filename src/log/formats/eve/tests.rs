@@ -1,6 +1,7 @@
 use super::*;
 use crate::host::services::{self, Bound};
 use crate::inspect::detection::{Kind, Phase, Proof};
+use crate::log::block_record::{BlockRecord, Why};
 use crate::log::formats::interfaces::Interfaces;
 use crate::log::formats::samples;
 use serde_json::json;
@@ -35,7 +36,8 @@ fn parsed(line: &str) -> Value {
 #[test]
 fn a_connection_is_written_to_the_byte() {
     let line = line(&samples::connection());
-    let id = flow_id::flow_id(&samples::attempt().tuple, 7);
+    let ids = flow_id::ids(&samples::attempt().tuple, 7);
+    let id = ids.flow_id;
     let expected = format!(
         concat!(
             r#"{{"timestamp":"2021-04-28T15:28:05.123456+0000","host":"edge \"1\"","flow_id":{id},"#,
@@ -45,8 +47,7 @@ fn a_connection_is_written_to_the_byte() {
             "\n"
         ),
         id = id,
-        community =
-            std::str::from_utf8(&flow_id::community_id(&samples::attempt().tuple)).expect("ASCII"),
+        community = std::str::from_utf8(&ids.community_id).expect("ASCII"),
     );
     assert_eq!(line, expected);
     parsed(&line);
@@ -292,9 +293,55 @@ fn controls_in_details_act_on_no_terminal() {
     assert_eq!(record["synledger"]["output"][0], path);
 }
 
-/// The window of each kind is as long as its longest record; it panics where a part has no room.
 #[test]
-fn the_longest_records_have_room() {
+fn a_record_of_a_block_has_all_of_ours_under_one_member() {
+    let render = |record: BlockRecord| {
+        let mut out = Vec::new();
+        eve().notice(&mut out, &Notice::Block(Box::new(record)), 0);
+        parsed(&String::from_utf8(out).expect("UTF-8"))
+    };
+    let [_, of_network, _] = samples::block();
+    let [blocked, refused, ended] = samples::block().map(render);
+    let evidence = json!({"refused": 9, "unanswered": 2, "answered": 1, "pending": 0});
+    let why = json!({
+        "why": "detection", "kind": "port_scan", "dest_ip": "198.51.100.7", "count": 12, "proof": "handshake",
+        "verdict": "scan", "evidence": evidence,
+    });
+    let with = |mut members: Value| {
+        let all = members.as_object_mut().expect("an object");
+        all.extend(why.as_object().expect("an object").clone());
+        members
+    };
+    assert_eq!(blocked["event_type"], "block");
+    assert_eq!(blocked["src_ip"], "192.0.2.9");
+    let expected = json!({
+        "net": "192.0.2.9/32", "mode": "nft", "dry_run": false, "action": "blocked", "for_s": 3600,
+        "until": "2021-04-28T16:28:05.123456+0000", "renewed": false, "nth": 2, "delay_us": 1200,
+    });
+    assert_eq!(blocked["synledger"], json!({ "block": with(expected) }));
+    assert_eq!(
+        refused["src_ip"], "2001:db8::9",
+        "who was detected in the network"
+    );
+    let of_nobody = render(BlockRecord {
+        why: Why::Found,
+        ..of_network
+    });
+    assert_eq!(of_nobody.get("src_ip"), None, "a network is no address");
+    let expected = json!({
+        "net": "2001:db8::/64", "mode": "dry-run", "dry_run": true, "action": "refused", "reason": "gateway",
+    });
+    assert_eq!(refused["synledger"], json!({ "block": with(expected) }));
+    let expected = json!({
+        "net": "192.0.2.9/32", "mode": "nft", "dry_run": false, "action": "ended", "cause": "expired",
+        "since": "2021-04-28T15:28:04.123456+0000", "dropped_packets": 3, "dropped_bytes": 180,
+        "why": "hand", "words": "noisy",
+    });
+    assert_eq!(ended["synledger"], json!({ "block": expected }));
+}
+
+#[test]
+fn the_longest_records_are_whole() {
     use crate::flow::record::{Basis, ConnState, EndReason, History, Volume};
     let longest = "f123:4567:89ab:cdef:f123:4567:89ab:cdef";
     let volume = Volume {

@@ -99,10 +99,14 @@ fn a_flow_and_a_notice_have_lines_of_the_same_shape() {
     let mut text = text(TextFormat::Short);
     text.notice(&mut out, &samples::lifecycle(), samples::TS_NS);
     text.notice(&mut out, &samples::stats(), samples::TS_NS);
+    let [.., ended] = samples::block();
+    let ended = Notice::Block(Box::new(ended));
+    text.notice(&mut out, &ended, samples::TS_NS);
     assert_eq!(
         String::from_utf8(out).expect("UTF-8"),
         "2021-04-28 15:28:05: Sensor start: listening on  eth0\n\
-         2021-04-28 15:28:05: Stats: the whole run 2.5 s: 143 frames, 93 new connections, 0 port scans, 7 missed; the books close\n"
+         2021-04-28 15:28:05: Stats: the whole run 2.5 s: 143 frames, 93 new connections, 0 port scans, 7 missed; the books close\n\
+         2021-04-28 15:28:05: Block ended: 192.0.2.9: expired, 3 packets (180 bytes) dropped; its reason: by hand: noisy\n"
     );
 }
 

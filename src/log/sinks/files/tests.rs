@@ -1,5 +1,8 @@
 use super::*;
 use crate::books::record_kind::EventKind;
+use flate2::read::MultiGzDecoder;
+use std::fs;
+use std::io::Read;
 
 const S: i64 = 1_000_000_000;
 const HOUR: i64 = 3600 * S;
@@ -27,7 +30,18 @@ fn rotation(value: &str) -> Rotation {
 
 fn open(folder: &tempfile::TempDir, rotation: Rotation) -> Files {
     let target = Target::Path(folder.path().into());
-    Files::open(&target, &STREAMS, rotation).expect("a folder")
+    let archive = Archive::default();
+    Files::open(&target, &STREAMS, rotation, (&archive, 0)).expect("a folder")
+}
+
+/// With the archive of its closed files.
+fn open_kept(folder: &tempfile::TempDir, keep: &str, every: &str) -> (Files, Archive) {
+    let mut rotation = rotation(every);
+    rotation.set_keep(keep).expect(keep);
+    let target = Target::Path(folder.path().into());
+    let archive = Archive::default();
+    let files = Files::open(&target, &STREAMS, rotation, (&archive, 0));
+    (files.expect("a folder"), archive)
 }
 
 fn at(log_ns: i64) -> Moment {
@@ -45,6 +59,18 @@ fn put(files: &mut Files, kind: EventKind, line: &str, at: Moment) -> bool {
     true
 }
 
+/// What a file holds, compressed or not.
+fn text(path: &std::path::Path) -> String {
+    let mut text = String::new();
+    let mut file = fs::File::open(path).expect("a file");
+    match path.extension().is_some_and(|end| end == "gz") {
+        true => MultiGzDecoder::new(file).read_to_string(&mut text),
+        false => file.read_to_string(&mut text),
+    }
+    .expect("text");
+    text
+}
+
 /// Names and contents.
 fn found(folder: &tempfile::TempDir) -> Vec<(String, String)> {
     let entries = fs::read_dir(folder.path()).expect("a folder");
@@ -52,7 +78,7 @@ fn found(folder: &tempfile::TempDir) -> Vec<(String, String)> {
         .map(|entry| entry.expect("an entry").path())
         .map(|path| {
             let name = path.file_name().expect("a name").to_string_lossy();
-            (name.into_owned(), fs::read_to_string(&path).expect("text"))
+            (name.into_owned(), text(&path))
         })
         .collect();
     all.sort_unstable();
@@ -119,16 +145,17 @@ fn two_files_of_one_second_have_two_names() {
 #[test]
 fn what_a_killed_run_left_is_set_aside_and_never_appended_to() {
     let folder = tempfile::tempdir().expect("a folder");
-    fs::write(folder.path().join("conn.log"), "torn").expect("written");
+    fs::write(folder.path().join("conn.log"), "#open 0\na\ntorn").expect("written");
     let mut files = open(&folder, Rotation::default());
     assert!(put(&mut files, EventKind::Flow, "a\n", at(S)));
     files.finish(at(S));
     let all = found(&folder);
     assert_eq!(all.len(), 2);
     assert!(
-        all[0].0.starts_with("conn.2") && all[0].1 == "torn",
+        all[0].0.starts_with("conn.2") && all[0].1 == "#open 0\na\n",
         "{all:?}"
     );
+    assert_eq!((files.take_torn(), files.take_torn()), (Some(4), None));
     assert_eq!(all[1].0, "conn.log");
     assert!(all[1].1.starts_with("#open") && all[1].1.ends_with("#close 1\n"));
 }
@@ -143,23 +170,20 @@ fn so_many_closed_files_of_each_name_are_kept_and_others_are_let_be() {
     ] {
         fs::write(folder.path().join(other), "").expect("written");
     }
-    let keep = Rotation {
-        keep: Some(2),
-        ..rotation("1h")
-    };
-    let mut files = open(&folder, keep);
+    let (mut files, archive) = open_kept(&folder, "2", "1h");
     for hour in 0..5 {
         assert!(put(&mut files, EventKind::Flow, "a\n", at(hour * HOUR)));
         assert!(put(&mut files, EventKind::Alert, "b\n", at(hour * HOUR)));
     }
     files.finish(at(5 * HOUR));
+    archive.tend();
     let expected = [
-        "conn.1970-01-01-03-00-00.log",
-        "conn.1970-01-01-04-00-00.log",
+        "conn.1970-01-01-03-00-00.log.gz",
+        "conn.1970-01-01-04-00-00.log.gz",
         "conn.log.bak",
         "conn.notes.log",
-        "notice.1970-01-01-03-00-00.log",
-        "notice.1970-01-01-04-00-00.log",
+        "notice.1970-01-01-03-00-00.log.gz",
+        "notice.1970-01-01-04-00-00.log.gz",
         "other.2020-01-01-00-00-00.log",
     ];
     assert_eq!(names(&folder), expected);
@@ -235,7 +259,8 @@ fn a_folder_takes_the_files_of_one_sensor_at_a_time() {
     let mut first = open(&folder, rotation("1h"));
     assert!(put(&mut first, EventKind::Flow, "a\n", at(S)));
     let target = Target::Path(folder.path().into());
-    let second = || Files::open(&target, &STREAMS, Rotation::default());
+    let archive = Archive::default();
+    let second = || Files::open(&target, &STREAMS, Rotation::default(), (&archive, 0));
     let refused = second().err().expect("it is locked").to_string();
     let expected = format!(
         "open failed for output {} (locked by another sensor that writes there: name another folder, or stop that \
@@ -268,16 +293,13 @@ fn empty(files: &mut Files, stream: usize) {
 #[test]
 fn of_files_of_one_second_the_newest_are_kept() {
     let folder = tempfile::tempdir().expect("a folder");
-    let keep = Rotation {
-        keep: Some(2),
-        ..rotation("1MiB")
-    };
-    let mut files = open(&folder, keep);
+    let (mut files, archive) = open_kept(&folder, "2", "1MiB");
     for number in 0..13 {
         let line = format!("{number}\n");
         assert!(put(&mut files, EventKind::Flow, &line, at(S)));
         files.reopen(at(S)).expect("rotated");
     }
+    archive.tend();
     let mut kept: Vec<String> = found(&folder).into_iter().map(|(_, text)| text).collect();
     kept.sort_unstable();
     assert_eq!(kept, ["#open 1\n11\n#close 1\n", "#open 1\n12\n#close 1\n"]);
@@ -388,4 +410,29 @@ fn a_file_that_another_program_moved_is_ended_where_it_is_and_the_new_one_is_beg
     ];
     let expected = expected.map(|(name, text)| (name.to_owned(), text.to_owned()));
     assert_eq!(found(&folder), expected);
+}
+
+#[test]
+fn a_folder_that_is_removed_costs_what_comes_until_it_is_back() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let folder = dir.path().join("logs");
+    fs::create_dir(&folder).expect("a folder");
+    let target = Target::Path(folder.clone());
+    let archive = Archive::default();
+    let mut files = Files::open(&target, &STREAMS, rotation("1h"), (&archive, 0)).expect("opens");
+    files.set_patience(Patience::Live);
+    assert!(put(&mut files, EventKind::Flow, "a\n", at(S)));
+    files.flush(at(S));
+    fs::remove_dir_all(&folder).expect("removed");
+    files.flush(at(3 * S));
+    assert!(!put(&mut files, EventKind::Flow, "b\n", at(3 * S)));
+    assert_eq!(files.blocked(), Some(Cause::Io));
+    fs::create_dir(&folder).expect("back");
+    assert!(put(&mut files, EventKind::Flow, "c\n", at(4 * S)));
+    files.flush(at(4 * S));
+    assert_eq!(text(&folder.join("conn.log")), "#open 4\nc\n");
+    let carried = files.carried();
+    let flow = EventKind::Flow as usize;
+    assert_eq!(carried.written[flow], 2);
+    assert_eq!(carried.dropped[Cause::Io as usize][flow], 1);
 }

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const S: i64 = 1_000_000_000;
 const KIND: EventKind = EventKind::Connection;
@@ -83,7 +83,7 @@ fn what_would_open_can_be_known_without_touching_it() {
 }
 
 #[test]
-fn a_file_is_appended_to_and_a_torn_line_is_ended() {
+fn a_file_is_appended_to_a_torn_record_is_cut_off_and_a_torn_line_of_others_is_ended() {
     let dir = tempfile::tempdir().expect("directory");
     let path = dir.path().join("log");
     for text in ["one", "two"] {
@@ -110,6 +110,17 @@ fn a_file_is_appended_to_and_a_torn_line_is_ended() {
     line(&mut sink, "three", 0);
     sink.finish(at(0));
     assert_eq!(std::fs::read_to_string(&path).expect("read"), "to\nthree\n");
+    assert_eq!(sink.take_torn(), None);
+    drop(sink);
+    std::fs::write(&path, "three\n{\"timestamp\":\"20").expect("write");
+    let mut sink = open(&path).expect("open");
+    assert_eq!((sink.take_torn(), sink.take_torn()), (Some(16), None));
+    line(&mut sink, "four", 0);
+    sink.finish(at(0));
+    assert_eq!(
+        std::fs::read_to_string(&path).expect("read"),
+        "three\nfour\n"
+    );
 }
 
 #[test]
@@ -124,6 +135,46 @@ fn after_a_rotation_lines_go_to_the_new_file() {
     sink.finish(at(0));
     assert_eq!(std::fs::read_to_string(old).expect("read"), "one\n");
     assert_eq!(std::fs::read_to_string(path).expect("read"), "two\n");
+}
+
+#[test]
+fn a_file_that_is_removed_or_replaced_is_begun_anew_within_a_second_and_a_moved_one_is_not() {
+    let dir = tempfile::tempdir().expect("directory");
+    let folder = dir.path().join("logs");
+    let path = folder.join("log");
+    let read = |path: &Path| std::fs::read_to_string(path).expect("read");
+    std::fs::create_dir(&folder).expect("a folder");
+    let mut sink = open(&path).expect("open");
+    let put = |sink: &mut Lines, text: &str, second: i64| {
+        line(sink, text, second * S);
+        sink.flush(at(second * S));
+    };
+    put(&mut sink, "one", 1);
+    let moved = folder.join("moved");
+    std::fs::rename(&path, &moved).expect("moved");
+    put(&mut sink, "two", 3);
+    assert_eq!(read(&moved), "one\ntwo\n", "whoever moved it sends SIGHUP");
+    std::fs::write(&path, "other").expect("another file");
+    put(&mut sink, "three", 5);
+    assert_eq!(read(&path), "other\nthree\n");
+    std::fs::remove_dir_all(&folder).expect("removed");
+    put(&mut sink, "four", 7);
+    assert_eq!(sink.blocked(), Some(Cause::Io), "no folder, no file");
+    sink.flush(at(7 * S + 1));
+    assert_eq!(sink.carried().pending[KIND as usize], 1, "it waits");
+    std::fs::create_dir(&folder).expect("a folder");
+    put(&mut sink, "five", 8);
+    assert_eq!(sink.blocked(), None);
+    assert_eq!(read(&path), "four\nfive\n");
+    let carried = sink.carried();
+    assert_eq!(carried.written[KIND as usize], 5);
+    assert_eq!(carried.dropped, [[0; KINDS]; CAUSES]);
+    std::fs::remove_dir_all(&folder).expect("removed");
+    put(&mut sink, "six", 10);
+    sink.finish(at(10 * S + 1));
+    let carried = sink.carried();
+    assert_eq!(carried.dropped[Cause::Io as usize][KIND as usize], 1);
+    assert_eq!(carried.pending, [0; KINDS]);
 }
 
 #[test]
@@ -360,4 +411,22 @@ fn a_recovery_outlives_further_writes_until_it_is_taken() {
         (5 * S, 4),
         "both losses"
     );
+}
+
+#[test]
+fn a_file_has_one_writer_and_each_file_of_a_rotation_is_locked_anew() {
+    let dir = tempfile::tempdir().expect("directory");
+    let path = dir.path().join("log");
+    let mut first = open(&path).expect("open");
+    let refused = || open(&path).err().expect("it has a writer");
+    assert!(refused().contains("(locked by another process that writes there: name another file"));
+    // Nothing was moved: it stays open.
+    first.reopen(at(0)).expect("reopen");
+    refused();
+    std::fs::rename(&path, dir.path().join("log.1")).expect("rename");
+    first.reopen(at(0)).expect("reopen");
+    refused();
+    open(&dir.path().join("log.1")).expect("nobody writes it any more");
+    drop(first);
+    open(&path).expect("its writer is gone");
 }

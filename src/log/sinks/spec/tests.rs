@@ -1,4 +1,5 @@
 use super::*;
+use crate::log::sinks::rotation::Keep;
 
 fn read(value: &str) -> Result<OutputSpec, String> {
     value.parse().map_err(|ConfigError(error)| error)
@@ -10,6 +11,28 @@ fn defaults_differ_by_kind() {
     let eve = read("eve:/var/log/eve.json").expect("good");
     assert_eq!(eve.events, EventSet::of(&EventKind::ALL));
     assert_eq!(eve.target, Target::Path("/var/log/eve.json".into()));
+}
+
+#[test]
+fn lines_to_the_journal_are_rare_ones_unless_events_asks_for_others() {
+    let events = |value: &str, is_journal: bool| {
+        let spec = read(value).expect("good");
+        let before = spec.events;
+        let spec = spec.without_bursts(value, |_| is_journal);
+        assert_eq!(spec.is_journal, spec.events != before, "{value}");
+        spec.events
+    };
+    let rare = EventSet::of(&[EventKind::Alert, EventKind::Lifecycle, EventKind::Block]);
+    let all = EventSet::of(TEXT.events);
+    for value in ["text:-", "text:/dev/stdout", "text:/dev/stderr"] {
+        assert_eq!(events(value, true), rare, "{value}");
+        assert_eq!(events(value, false), all, "{value}");
+    }
+    let connections = EventSet::of(&[EventKind::Connection]);
+    assert_eq!(events("text:-,events=connection", true), connections);
+    assert_eq!(events("text:/var/log/x.log", true), all, "a file");
+    let eve = EventSet::of(&EventKind::ALL);
+    assert_eq!(events("eve:-", true), eve, "a program reads it");
 }
 
 #[test]
@@ -83,7 +106,7 @@ fn the_streams_of_the_process_go_by_several_names() {
 fn events_are_those_asked_for() {
     let spec = read("eve:-,events=flow+stats").expect("good");
     let asked = EventKind::ALL.map(|kind| spec.events.has(kind));
-    assert_eq!(asked, [false, false, true, true, false]);
+    assert_eq!(asked, [false, false, true, true, false, false]);
 }
 
 #[test]
@@ -102,19 +125,19 @@ fn errors_name_the_value_and_what_is_allowed() {
             "--output eve:: the target is empty; allowed: text:- text:PATH eve:- eve:PATH zeek:DIR",
         ),
         (
-            "eve:f,rotate=1",
-            "--output eve:f,rotate=1: unknown option \"rotate=1\"; \
-             allowed: events=connection+alert+flow+stats+lifecycle, each once",
+            "eve:-,rotate=1h",
+            "--output eve:-,rotate=1h: unknown option \"rotate=1h\"; \
+             allowed: events=connection+alert+flow+stats+lifecycle+block, each once",
         ),
         (
             "eve:f,events=flow+dns",
             "--output eve:f,events=flow+dns: unknown event \"dns\"; \
-             allowed: connection, alert, flow, stats, lifecycle, joined by +",
+             allowed: connection, alert, flow, stats, lifecycle, block, joined by +",
         ),
         (
             "text:-,events=",
             "--output text:-,events=: unknown event \"\"; \
-             allowed: connection, alert, flow, stats, lifecycle, joined by +",
+             allowed: connection, alert, flow, stats, lifecycle, block, joined by +",
         ),
     ] {
         assert_eq!(read(value), Err(message.into()));
@@ -133,7 +156,7 @@ fn a_format_of_files_takes_a_folder_and_rotation_and_carries_what_it_says() {
     } = all.rotation;
     assert_eq!(
         (every_s, bytes, keep),
-        (Some(3600), Some(100 << 20), Some(7))
+        (Some(3600), Some(100 << 20), Some(Keep::Files(7)))
     );
     assert!(all.events.has(EventKind::Flow) && !all.events.has(EventKind::Alert));
     let default = read("zeek:z").expect("good").events;
@@ -151,7 +174,7 @@ fn a_format_of_files_takes_a_folder_and_rotation_and_carries_what_it_says() {
         ),
         (
             "zeek:z,rotate=1h,keep=0",
-            "keep: \"0\" is no number in range; allowed: keep=N",
+            "keep: \"0\" is neither a number nor a size in range; allowed: keep=N",
         ),
         ("zeek:z,keep=3", "keep= without rotate= keeps nothing"),
         (
@@ -159,11 +182,65 @@ fn a_format_of_files_takes_a_folder_and_rotation_and_carries_what_it_says() {
             "repeated option \"rotate=2h\"",
         ),
         (
-            "text:x,rotate=1h",
-            "unknown option \"rotate=1h\"; allowed: events=",
+            "text:x,rotates=1h",
+            "unknown option \"rotates=1h\"; allowed: events=",
         ),
+        (
+            "eve:x,rotate=2MiB,keep=7MiB",
+            "keep=7MiB is less than four files of rotate=2MiB; allowed: rotate=TIME",
+        ),
+        ("eve:x,rotate=1h,keep=3MiB", "keep: \"3MiB\" is neither"),
     ] {
         let error = read(value).expect_err(value);
         assert!(error.contains(says), "{value}: {error}");
     }
+}
+
+#[test]
+fn lines_to_a_file_are_rotated_and_bytes_alone_set_the_size_of_a_file() {
+    let of = |value: &str| {
+        let rotation = read(value).expect(value).rotation;
+        (rotation.every_s, rotation.bytes, rotation.keep)
+    };
+    let day = Some(86_400);
+    assert_eq!(of("eve:x,rotate=1d"), (day, None, None));
+    let keep = Some(Keep::Bytes(1 << 30));
+    assert_eq!(of("eve:x,rotate=1d,keep=1GiB"), (day, Some(64 << 20), keep));
+    let keep = Some(Keep::Bytes(4 << 20));
+    assert_eq!(of("text:x,keep=4MiB,rotate=1d"), (day, Some(1 << 20), keep));
+    assert_eq!(
+        of("text:x,rotate=1MiB,keep=4MiB"),
+        (None, Some(1 << 20), keep)
+    );
+}
+
+#[test]
+fn a_budget_gives_sizes_to_files_and_names_the_smallest_that_works() {
+    let share = |values: &[&str], mib: u64| {
+        let mut outputs: Vec<_> = values
+            .iter()
+            .map(|value| read(value).expect(value))
+            .collect();
+        let done = share_budget(&mut outputs, mib << 20);
+        let sizes = outputs.iter().map(|output| output.rotation.bytes);
+        done.map(|()| sizes.collect::<Vec<_>>())
+    };
+    let mib = |mib: u64| Some(mib << 20);
+    assert_eq!(share(&["eve:x,rotate=1d"], 64), Ok(vec![mib(4)]));
+    assert_eq!(
+        share(&["eve:x,rotate=1d", "text:-"], 4),
+        Ok(vec![mib(1), None])
+    );
+    // Two files of Zeek's and one of EVE share what the sized ones leave.
+    let three = ["eve:x,rotate=1h", "zeek:z,rotate=1h", "text:y,rotate=8MiB"];
+    assert_eq!(share(&three, 32 + 96), Ok(vec![mib(2), mib(2), mib(8)]));
+    let error = share(&three, 43).expect_err("too small");
+    let says = "--log-budget 43MiB: too small for four files of each output; the smallest that works here is 44MiB";
+    assert_eq!(error, says);
+    assert!(share(&three, 44).is_ok());
+    let error = share(&["eve:x", "text:-"], 9).expect_err("nothing to limit");
+    assert!(
+        error.starts_with("--log-budget 9MiB: no output is rotated; add rotate="),
+        "{error}"
+    );
 }

@@ -136,7 +136,7 @@ fn idle(workers: usize, interfaces: usize) -> (Books, Books) {
         }
     }
     before.outputs.truncate(1);
-    before.outputs[0].counts.written = [12_345, 1234, 12_345, 1440, 12];
+    before.outputs[0].counts.written = [12_345, 1234, 12_345, 1440, 12, 0];
     before.shed_in_kernel = Some(0);
     let shards = &mut before.shards;
     shards.shed.spent_us = [86_400_000_000, 0, 0, 0];
