@@ -215,7 +215,7 @@ REPLAY_FRAMES ?= 300000
 flood: load-build ## Write a capture for tools/replay: target/flood.pcap (REPLAY_LOAD=mix, REPLAY_FRAMES=300000)
 	target/release/loadtest flood --load $(REPLAY_LOAD) --frames $(REPLAY_FRAMES) --write target/flood.pcap >/dev/null
 
-SCRIPTS := packaging/tests/boot $(addprefix packaging/debian/,postinst postrm prerm) \
+SCRIPTS := .ci/run packaging/tests/boot $(addprefix packaging/debian/,postinst postrm prerm) \
 	$(addprefix packaging/cloud/codedeploy/,install start validate) tools/as-root tools/install-test-deps tools/race tools/replay tools/run-tests tools/witness-fault
 .PHONY: check
 check: ## What CI holds against us: format, lints, docs, tidy, licences; warnings are errors

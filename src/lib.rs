@@ -1,8 +1,6 @@
 //! synledger keeps a ledger of every new connection, with the books closed.
 //!
-//! It also detects TCP SYN scans: `Port scan` is one source that sends SYNs to N ports of one destination within W,
-//! `Host sweep` one source that sends SYNs to one port of N hosts within W. Not detected yet: slower scans, UDP,
-//! probes without SYN or with ACK, scans by many sources, scans inside tunnels.
+//! It also detects scans and floods, each by one detector of [`inspect`], and can shut a scanner out.
 //!
 //! A packet's path, and the modules in its order:
 //!

@@ -3,7 +3,7 @@
 //! `SYNLEDGER_FUZZ=full` restarts 20 times under 200,000 packets/s instead of twice under few. That needs a program with
 //! optimization: `SYNLEDGER_PROGRAM` names it.
 
-use super::sensor::{EVENTS, PATIENCE, attempts, number, of_type, records, scans};
+use super::sensor::{EVENTS, PATIENCE, Sensor, attempts, number, of_type, records, scans};
 use super::traffic::{Sender, flow, frame};
 use crate::common::netns::{SENSOR, Veth, with_veth};
 use crate::common::{RUN, synledger};
@@ -19,6 +19,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+use synledger::sys::memfd::{self, SumWriter};
 
 /// `SYNLEDGER_PROGRAM`, or the one under test.
 fn program() -> Command {
@@ -252,7 +253,17 @@ fn a_restart_loses_nothing_doubles_nothing_and_goes_on_with_scans() {
         packets_per_s: 200_000,
         syn_in: 100,
     };
-    let large = &["--workers", "2", "--ring-mib", "256", "--memory-mib", "256"];
+    // Behind by a second, a worker would shed data until it has caught up.
+    let large = &[
+        "--workers",
+        "2",
+        "--ring-mib",
+        "256",
+        "--memory-mib",
+        "256",
+        "--shed",
+        "off",
+    ];
     restart_under_load(large, load, 20);
 }
 
@@ -330,6 +341,48 @@ fn another_layout_ends_the_records_of_the_run_and_the_next_one_starts_anew() {
         );
         let (eve, _) = chain.stop();
         assert_eq!(attempts(&eve).len(), 100, "it has seen none");
+    });
+}
+
+/// A service manager's store: the program inherits what its standard input is, by this name.
+fn with_store(program: &Command, name: &str, stored: File) -> Command {
+    let mut command = Command::new("sh");
+    command
+        .args([
+            "-c",
+            r#"exec 3<&0 0</dev/null; LISTEN_PID=$$ exec "$0" "$@""#,
+        ])
+        .arg(program.get_program())
+        .args(program.get_args())
+        .env("LISTEN_FDS", "1")
+        .env("LISTEN_FDNAMES", name)
+        .stdin(stored);
+    command
+}
+
+#[test]
+fn another_layout_in_the_service_managers_store_is_said_and_the_run_starts_anew() {
+    with_veth(|veth| {
+        let memory = memfd::create(c"old").expect("memory");
+        let mut to = SumWriter::new(memory.try_clone().expect("a descriptor"));
+        to.write_all(&terms(7)).expect("written");
+        to.flush().expect("written");
+        memfd::seal(&memory).expect("sealed");
+        let mut command = program();
+        command
+            .args(RUN)
+            .args(["-i", SENSOR, "--fold", "0"])
+            .args(SMALL);
+        let mut command = with_store(&command, "synledger-sensor", memory);
+        let sensor = Sensor::start_command(&mut command);
+        let sender = Sender::new(veth);
+        (0..20).for_each(|from| sender.send(&frame(flow(from, 1_024, 1, 443), from)));
+        let ended = sensor.stop(Signal::SIGINT);
+        ended.assert_exact();
+        let says = "nothing is taken over from the process before: the layout of its state is 0000000000000007, here ";
+        assert!(ended.stderr.contains(says), "{}", ended.stderr);
+        assert!(ended.stderr.contains("starting anew"), "{}", ended.stderr);
+        assert_eq!(attempts(&ended.eve).len(), 20, "{}", ended.stderr);
     });
 }
 
