@@ -1,11 +1,13 @@
 //! `--block dry-run` and `synledger block`: who would be blocked, who never, and what a person asks over the socket.
 
 use super::conversation::Conversation;
+use super::peer::own_mounts;
 use super::sensor::{Sensor, of_type};
 use super::traffic::{Sender, frame};
 use crate::common::netns::{SENSOR, ip, with_veth};
 use crate::common::{self, synledger};
 use craft::Flow;
+use nix::mount::{MsFlags, mount};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::io::Write;
@@ -315,26 +317,38 @@ fn nft_takes(script: &str) {
 
 #[test]
 fn without_a_sensor_the_error_names_the_socket_and_what_to_do() {
-    let dir = tempfile::tempdir().expect("a folder");
-    let socket = dir.path().join("none");
-    let (code, _, stderr) = said(&block(&socket, &["list"], ""));
-    assert_eq!(code, Some(1));
-    let shown = socket.display();
-    assert_eq!(
-        stderr,
-        format!(
-            "synledger: {shown}: there is no such socket: start `synledger run` with --block, or name its socket with --socket. \
-             No earlier sensor left blocks in the kernel, either\n"
+    with_veth(|_| {
+        // On a fresh machine nobody has mounted it, and then nobody knows what is left.
+        own_mounts();
+        mount(
+            Some("bpf"),
+            "/sys/fs/bpf",
+            Some("bpf"),
+            MsFlags::empty(),
+            None::<&str>,
         )
-    );
-    let listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
-    drop(listener);
-    let (code, _, stderr) = said(&block(&socket, &["flush"], ""));
-    assert_eq!(code, Some(1));
-    assert!(stderr.contains("nobody serves this socket"), "{stderr}");
-    let mut command = common::synledger_as_nobody(dir.path());
-    command.args(["block", "list", "--socket"]).arg(&socket);
-    common::fails(command, 1, &["no permission: run this as root"]);
+        .expect("a bpf file system");
+        let dir = tempfile::tempdir().expect("a folder");
+        let socket = dir.path().join("none");
+        let (code, _, stderr) = said(&block(&socket, &["list"], ""));
+        assert_eq!(code, Some(1));
+        let shown = socket.display();
+        assert_eq!(
+            stderr,
+            format!(
+                "synledger: {shown}: there is no such socket: start `synledger run` with --block, or name its socket with --socket. \
+             No earlier sensor left blocks in the kernel, either\n"
+            )
+        );
+        let listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+        drop(listener);
+        let (code, _, stderr) = said(&block(&socket, &["flush"], ""));
+        assert_eq!(code, Some(1));
+        assert!(stderr.contains("nobody serves this socket"), "{stderr}");
+        let mut command = common::synledger_as_nobody(dir.path());
+        command.args(["block", "list", "--socket"]).arg(&socket);
+        common::fails(command, 1, &["no permission: run this as root"]);
+    });
 }
 
 #[test]
