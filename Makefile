@@ -97,7 +97,7 @@ test-packages: ## Make and test what is given away: bytes, package and unit on a
 	cd packaging/tests && python3 -B -m unittest -v
 
 .PHONY: test-corpus
-test-corpus: build ## Compare frames, attempts and scans with the oracle over all captures, that with truth.csv, every log with its recorded hash; validate EVE (CAPTURES=DIR)
+test-corpus: build ## Compare frames, attempts and scans with the oracle over all captures, that with truth.csv, every log with its recorded hash; validate EVE; connections in tunnels (CAPTURES=DIR)
 	rm -rf target/crafted && $(CARGO) run --release --locked -q -p craft -- scenarios --seed 1 --out target/crafted
 	rm -rf target/probes && $(CARGO) run --release --locked -q -p craft -- scenarios --family probes --seed 1 --out target/probes
 	rm -rf target/crowds && $(CARGO) run --release --locked -q -p craft -- scenarios --family crowds --seed 1 --out target/crowds
@@ -106,6 +106,7 @@ test-corpus: build ## Compare frames, attempts and scans with the oracle over al
 	python3 tools/oracle/logs.py --binary $(BIN) --corpus $(CAPTURES)
 	python3 tools/oracle/eve_schema.py --binary $(BIN) --corpus $(CAPTURES) --crafted target/crafted target/probes target/crowds
 	python3 tools/oracle/zeek.py --binary $(BIN) --corpus $(CAPTURES) --crafted target/crafted
+	python3 tools/oracle/tunnels.py --binary $(BIN) --corpus $(CAPTURES)
 
 .PHONY: prove
 prove: prove-asked build ## Count a capture's new connections by the sensor, by tshark and by a line of shell, and explain each difference (PCAP=FILE)

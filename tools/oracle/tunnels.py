@@ -7,6 +7,7 @@ Exit status: 0 every difference is explained, 1 one is not, 2 no tshark or no ca
 
 import argparse
 import collections
+import csv
 import json
 import pathlib
 import shutil
@@ -65,7 +66,6 @@ def compare_tunnels(binary, path, totals):
     theirs = tshark(path)
     inside = {key for key, layers in theirs.items() if any(word in layers for word in ("gre", "vxlan", "geneve"))
               or sum(layers.count(word) for word in ("ip", "ipv6")) > 1}
-    totals["captures"] += 1
     totals["inside, tshark"] += len(inside)
     totals["inside, synledger"] += len(ours & inside)
     totals["opened"] += len(ours - plain)
@@ -99,7 +99,6 @@ def compare_checksums(binary, path, totals):
     unread = books.get("unread_frames", {})
     ours = [unread.get(f"bad_{name}_checksum", 0) for name in ("ip", "tcp", "udp")]
     theirs = bad_frames(path)
-    totals["captures, checksums"] += 1
     for name, one, other in zip(("ip", "tcp", "udp"), ours, theirs):
         totals[f"bad {name}, synledger"] += one
         totals[f"bad {name}, tshark"] += other
@@ -108,20 +107,33 @@ def compare_checksums(binary, path, totals):
         print(f"{path}: bad ip, tcp, udp: synledger {ours}, tshark {theirs}")
 
 
+def with_tunnels(folder):
+    """The captures of a folder in which its truth.csv has tunnels."""
+    with open(folder / "truth.csv", newline="", encoding="utf-8") as file:
+        return [folder / row["path"] for row in csv.DictReader(file) if row["tunnels"] or int(row["syn_in_tunnel"] or 0)]
+
+
 def main(words=None):
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("files", nargs="+", type=pathlib.Path, metavar="FILE")
+    parser.add_argument("files", nargs="*", type=pathlib.Path, metavar="FILE")
+    parser.add_argument("--corpus", type=pathlib.Path, metavar="DIR", help="also the captures there in which DIR/truth.csv has tunnels")
     parser.add_argument("--binary", default="target/release/synledger", type=pathlib.Path)
     parser.add_argument("--checksums", action="store_true", help="compare bad checksums instead of tunnels")
     args = parser.parse_args(words)
+    if args.corpus is not None and not (args.corpus / "truth.csv").is_file():
+        print(f"skipped: tunnels of the corpus: there is no {args.corpus / 'truth.csv'}")
+        return 0
+    files = args.files + (with_tunnels(args.corpus) if args.corpus is not None else [])
+    if not files:
+        parser.error("name a FILE, or --corpus")
     if shutil.which("tshark") is None:
         print("tunnels: tshark is not installed: apt-get install tshark", file=sys.stderr)
         return 2
-    totals = collections.Counter()
-    for path in args.files:
+    totals = collections.Counter(captures=len(files))
+    for path in files:
         (compare_checksums if args.checksums else compare_tunnels)(args.binary.resolve(), path, totals)
-    for name, count in totals.items():
-        print(f"{name}: {count}")
+    captures = totals.pop("captures")
+    print(f"tunnels: files={captures}", *(f"{name.replace(', ', '-').replace(' ', '-')}={count}" for name, count in totals.items()))
     return 1 if totals["NOT EXPLAINED"] else 0
 
 
