@@ -76,7 +76,7 @@ class Role(lab.Lab):
         status, said, counts = self.play(machine, synledger_config_more={"block-kib": 512, "ring-mib": 4})
         self.assertEqual((status, counts["canary"]["failed"]), (2, 1), said)
         self.assertIn("--block-kib 512", said)
-        self.assertNotIn("512", machine.ok("cat /etc/synledger/synledger.toml"))
+        self.assertNotIn("block-kib = 512", machine.ok("cat /etc/synledger/synledger.toml"))
         machine.ok(ILL)
         status, said, counts = self.play(machine, synledger_health="http://127.0.0.1:9999/healthz")
         self.assertEqual((status, counts["canary"]["failed"]), (2, 1), said)
