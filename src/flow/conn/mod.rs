@@ -97,36 +97,23 @@ impl Conns {
     /// Accounts a segment of the hinted entry, if it only adds to it. False: nothing was done.
     #[inline(always)]
     pub fn add_segment(&mut self, hint: Hint, segment: &Headers, watermark_ns: i64) -> bool {
-        if !Key::is_short(segment.key.kind()) {
-            return self.add_long(hint, segment, watermark_ns);
-        }
-        let Some((_, hot)) = self.slab.hinted(hint) else {
+        let Some((at, hot)) = self.slab.hinted(hint) else {
             return false;
         };
-        if let Some(sender) = hot.sender_of_short(&segment.key)
+        let key = &segment.key;
+        // Of an IPv6 address, and of tags, the entry's line does not know all.
+        let is_whole = |sender| {
+            let is_short = Key::is_short(key.kind());
+            is_short || self.cold[at as usize].is_sender(sender, key)
+        };
+        if let Some(sender) = hot.sender_of_ends(key)
             && hot.only_adds(segment, watermark_ns)
+            && is_whole(sender)
             && hot.add_here(segment, sender, watermark_ns)
         {
             return true;
         }
         self.add_to_open(hint, segment, watermark_ns, |_, _| false)
-    }
-
-    /// The same over IPv6, or under tags.
-    #[inline(never)]
-    fn add_long(&mut self, hint: Hint, segment: &Headers, watermark_ns: i64) -> bool {
-        let Some((at, hot)) = self.slab.hinted(hint) else {
-            return false;
-        };
-        let cold = &mut self.cold[at as usize];
-        let Some(sender) = hot.sender(cold, &segment.key) else {
-            return false;
-        };
-        let only_adds = hot.only_adds(segment, watermark_ns);
-        if only_adds && !hot.add_here(segment, sender, watermark_ns) {
-            hot.add(cold, segment, sender, watermark_ns);
-        }
-        only_adds
     }
 
     /// Accounts a packet of the hinted entry, if it only adds to it and is not one that `may_tell` more. False: nothing

@@ -92,7 +92,7 @@ impl Cold {
     /// Whether `sender` has this key by whole addresses and tags. Out of line: the compiler would otherwise read them for
     /// plain IPv4 too and wait for another cache line.
     #[inline(never)]
-    fn is_sender(&self, sender: Sender, key: &Key) -> bool {
+    pub fn is_sender(&self, sender: Sender, key: &Key) -> bool {
         let ends = match sender {
             Sender::Orig => (self.src, self.dst),
             Sender::Resp => (self.dst, self.src),
@@ -275,7 +275,7 @@ impl Hot {
     #[inline]
     pub fn sender(&self, cold: &Cold, key: &Key) -> Option<Sender> {
         if Key::is_short(key.kind()) {
-            return self.sender_of_short(key);
+            return self.sender_of_ends(key);
         }
         if self.kind != key.kind() {
             return None;
@@ -293,9 +293,9 @@ impl Hot {
         }
     }
 
-    /// The same for a key of which [`Key::ends`] and the ports are all.
+    /// The same by [`Key::ends`], ports and kind alone: all of a short key.
     #[inline(always)]
-    pub fn sender_of_short(&self, key: &Key) -> Option<Sender> {
+    pub fn sender_of_ends(&self, key: &Key) -> Option<Sender> {
         let (ends, ports) = (key.ends(), key.ports);
         if self.kind != key.kind() {
             None
