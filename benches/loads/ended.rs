@@ -26,7 +26,7 @@ pub fn ended(number: u32) -> Event {
         resp: volume(4, 2800),
         conn_state: ConnState::Sf,
         history: History {
-            letters: *b"ShADadFf\0\0\0\0",
+            letters: *b"ShADadFf\0\0\0\0\0\0\0\0",
         },
         reason: EndReason::Fin,
         basis: Basis::Handshake,

@@ -189,27 +189,23 @@ words! {
     }
 }
 
-/// Zeek's history letters in order of first appearance; upper case: originator.
+/// Zeek's history letters in order of appearance; upper case: originator. Each once in either direction, but `t` again
+/// at the 10th, 100th … of its segments, as in Zeek.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct History {
     /// ASCII letters; unused bytes are 0.
-    pub letters: [u8; 12],
+    pub letters: [u8; HISTORY_MAX],
 }
+
+/// Most letters of a history; further ones are left out.
+pub const HISTORY_MAX: usize = 16;
 
 impl History {
     /// Number of letters; [`History::letters`] has them first.
     #[inline(always)]
     pub fn len(&self) -> usize {
-        let [a, b, c, d, e, f, g, h, rest @ ..] = self.letters;
-        let (first, last) = (
-            u64::from_le_bytes([a, b, c, d, e, f, g, h]),
-            u32::from_le_bytes(rest),
-        );
-        let unused = match last {
-            0 => 4 + first.leading_zeros() / 8,
-            _ => last.leading_zeros() / 8,
-        };
+        let unused = u128::from_le_bytes(self.letters).leading_zeros() / 8;
         self.letters.len() - unused as usize
     }
 
@@ -239,6 +235,14 @@ pub struct Volume {
     pub missed_bytes: u64,
     /// TCP flags seen, or-ed.
     pub tcp_flags: u8,
+}
+
+impl Volume {
+    /// Something was sent again, or is missing.
+    #[inline(always)]
+    pub fn is_irregular(&self) -> bool {
+        self.retransmitted_packets | self.retransmitted_bytes | self.missed_bytes != 0
+    }
 }
 
 words! {

@@ -86,7 +86,7 @@ pub fn flow_record() -> FlowRecord {
         resp: volume(8, 4321),
         conn_state: ConnState::Sf,
         history: History {
-            letters: *b"ShADadFf\0\0\0\0",
+            letters: *b"ShADadFf\0\0\0\0\0\0\0\0",
         },
         reason: EndReason::Fin,
         basis: Basis::Handshake,
