@@ -147,7 +147,10 @@ impl Hot {
         }
         self.give_up_hole(cold);
         self.flags |= HOLE;
-        cold.vlan = cold.vlan & !ORIG_HOLE | u32::from(sender == Sender::Orig) * ORIG_HOLE;
+        cold.vlan = match sender {
+            Sender::Orig => cold.vlan | ORIG_HOLE,
+            Sender::Resp => cold.vlan & !ORIG_HOLE,
+        };
         cold.hole = Hole {
             start,
             end,
