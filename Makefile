@@ -107,6 +107,7 @@ test-corpus: build ## Compare frames, attempts and scans with the oracle over al
 	python3 tools/oracle/eve_schema.py --binary $(BIN) --corpus $(CAPTURES) --crafted target/crafted target/probes target/crowds
 	python3 tools/oracle/zeek.py --binary $(BIN) --corpus $(CAPTURES) --crafted target/crafted
 	python3 tools/oracle/tunnels.py --binary $(BIN) --corpus $(CAPTURES)
+	python3 tools/oracle/zeek_baselines.py --binary $(BIN) --corpus $(CAPTURES) $(if $(ZEEK),--zeek $(ZEEK))
 
 .PHONY: prove
 prove: prove-asked build ## Count a capture's new connections by the sensor, by tshark and by a line of shell, and explain each difference (PCAP=FILE)

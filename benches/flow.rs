@@ -87,7 +87,9 @@ fn connections(flows: &mut Flows, from_ns: i64) {
     let frames: Vec<_> = (0..FRAMES)
         .map(|i| {
             let client = i.wrapping_mul(7919) % CONNECTIONS;
-            segment(from_ns + i64::from(i), client, i % 2 == 0, ACK, 2, 6)
+            let back = i % 2 == 0;
+            let (seq, ack) = if back { (6, 2) } else { (2, 6) };
+            segment(from_ns + i64::from(i), client, back, ACK, seq, ack)
         })
         .collect();
     let before = flows.counts().packets_accounted;

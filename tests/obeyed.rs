@@ -216,6 +216,7 @@ fn syn(source: u64, ts_ns: i64) -> Packet {
     Packet {
         ts_ns,
         wire_len: 60,
+        ip_len: 40,
         interface: 0,
         vlan: [0; 2],
         vlan_count: 0,

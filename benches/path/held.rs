@@ -214,13 +214,17 @@ fn time_data(connections: u32) {
     assert_eq!(bench.held()[1], connections as usize);
     let (ack, data) = (Segment::new(craft::ACK, 0), Segment::new(craft::ACK, 1400));
     let mut rng = craft::Rng::new(1);
+    // What each server sends next: a number that it has sent before would be a retransmission.
+    let mut next = vec![6 + 1400_u32; connections as usize];
     figure(&what, STRETCH as usize, || {
         load.clear();
         for number in 0..STRETCH {
             let which = u32::try_from(rng.below(u64::from(connections))).expect("32 bits");
             let back = number % 3 != 0;
             let segment = if back { &data } else { &ack };
-            let numbers = if back { (6, 2) } else { (2, 6) };
+            let seq = &mut next[which as usize];
+            let numbers = if back { (*seq, 2) } else { (2, 6) };
+            *seq = seq.wrapping_add(if back { 1400 } else { 0 });
             let ts_ns = bench.now_ns + LINE_RATE_NS * i64::from(number);
             segment.push(&mut load, (which, back), numbers, ts_ns);
         }

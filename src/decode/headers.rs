@@ -29,6 +29,8 @@ pub struct Headers {
     pub wire_len: u32,
     /// Bytes behind these headers, on the wire.
     pub payload_len: u32,
+    /// Bytes from the IP header on, by its length field and at most those of the frame.
+    pub ip_len: u32,
     /// VLAN identifiers, outermost first.
     pub vlan: [u16; 2],
     /// Index into the run's table of interfaces.
@@ -186,6 +188,7 @@ impl Headers {
         let numbers = u64::from_be_bytes(at(head, AT + 4));
         (self.seq, self.ack, self.flags) = ((numbers >> 32) as u32, low(numbers), flags);
         self.payload_len = low(len.saturating_sub(AT - ETHERNET + header_len) as u64);
+        self.ip_len = low(len as u64);
         self.note_frame(frame);
         true
     }
@@ -272,6 +275,7 @@ impl Headers {
         let ports = [bytes[0], bytes[1], bytes[2], bytes[3]];
         self.key.ports = u32::from_be_bytes(ports);
         self.payload_len = u32::try_from(payload_len).unwrap_or(u32::MAX);
+        self.ip_len = low((AT - ETHERNET + len) as u64);
         self.note_frame(frame);
         true
     }
@@ -300,6 +304,7 @@ impl Headers {
             ts_ns: packet.ts_ns,
             wire_len: packet.wire_len,
             payload_len,
+            ip_len: packet.ip_len,
             vlan: packet.vlan,
             interface: packet.interface,
             vlan_count: packet.vlan_count,

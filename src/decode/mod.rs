@@ -110,6 +110,7 @@ fn assemble(frame: &Frame<'_>, link: &Link<'_>, net: &Net<'_>, transport: Transp
     Packet {
         ts_ns: frame.ts_ns,
         wire_len: wire_len(frame),
+        ip_len: net.len,
         interface: frame.interface,
         vlan: link.vlan,
         vlan_count: link.vlan_count,

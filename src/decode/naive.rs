@@ -318,6 +318,7 @@ pub(super) fn packet(f: &Frame<'_>) -> Result<Packet, Unread> {
         wire_len: f
             .wire_len
             .saturating_add(if f.vlan.is_some() { 4 } else { 0 }),
+        ip_len: u32::try_from(w.view.wire_end.saturating_sub(w.at)).expect("a frame's length"),
         interface: f.interface,
         vlan,
         vlan_count: u8::try_from(w.tags.len().min(2)).expect("at most 2"),

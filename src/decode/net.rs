@@ -13,6 +13,8 @@ use crate::capture::bpf::fanout::{EXTENSION, EXTENSIONS};
 const EXTENSIONS_MAX: usize = 256;
 /// The bytes of a TCP header up to its flags.
 pub(super) const FLAGS_END: usize = 14;
+/// Bytes of an IPv6 header without extension headers.
+const IPV6_HEADER: usize = 40;
 /// Largest value of an IP length field; a longer packet has 0.
 const LENGTH_FIELD_MAX: usize = 65_535;
 
@@ -62,6 +64,8 @@ pub(super) struct Net<'a> {
     /// Protocol of `rest`.
     pub proto: u8,
     pub place: Place,
+    /// Bytes from the IP header on.
+    pub len: u32,
     /// The part behind the IP headers. `rest.wire` follows the IP length.
     pub rest: Rest<'a>,
     /// Extension headers that the fanout program does not follow: of other kinds, longer, or more of them.
@@ -159,6 +163,7 @@ pub(super) fn v4(rest: Rest<'_>, gso: bool) -> Result<Net<'_>, Unread> {
             offset: header.fragments_offset().value(),
             more: header.more_fragments(),
         },
+        len: u32::try_from(rest.wire).unwrap_or(u32::MAX),
         rest: rest.skip(header_len).ok_or(MalformedCause::TruncatedIp)?,
         beyond_program: false,
     })
@@ -183,6 +188,7 @@ fn v4_error(rest: Rest<'_>) -> Unread {
 /// Source: RFC 8200, RFC 2675.
 #[inline(always)]
 pub(super) fn v6(rest: Rest<'_>, gso: bool) -> Result<Net<'_>, Unread> {
+    let whole = rest.wire;
     let header =
         Ipv6HeaderSlice::from_slice(rest.bytes).map_err(|_| MalformedCause::TruncatedIp)?;
     let payload_len = usize::from(header.payload_length());
@@ -199,6 +205,7 @@ pub(super) fn v6(rest: Rest<'_>, gso: bool) -> Result<Net<'_>, Unread> {
         dst: IpAddr::V6(Ipv6Addr::from(header.destination())),
         proto: header.next_header().0,
         place: Place::default(),
+        len: u32::try_from(whole.min(rest.wire + IPV6_HEADER)).unwrap_or(u32::MAX),
         rest,
         beyond_program: false,
     })

@@ -160,6 +160,8 @@ pub struct Packet {
     pub ts_ns: i64,
     /// Bytes of the frame on the wire.
     pub wire_len: u32,
+    /// Bytes from the IP header on, by its length field and at most those of the frame.
+    pub ip_len: u32,
     /// Index into the run's table of interfaces.
     pub interface: u16,
     /// VLAN identifiers, outermost first.

@@ -43,6 +43,7 @@ fn plain(frame: &Frame<'_>) -> Option<Headers> {
         ack: 9,
         wire_len: 9,
         payload_len: 9,
+        ip_len: 9,
         vlan: [9; 2],
         interface: 9,
         vlan_count: 9,

@@ -15,6 +15,7 @@ mod counts;
 mod early;
 mod fragments;
 pub mod key;
+mod letters;
 mod limits;
 #[cfg(test)]
 mod naive;

@@ -4,6 +4,7 @@
 pub mod datagrams;
 mod flow;
 mod midstream;
+mod stream;
 
 use super::record::{Attempt, EndReason, FlowEvent, Outcome, When};
 use crate::decode::packet::{Packet, Tcp};
@@ -95,6 +96,7 @@ impl Naive {
         let mut flow = t.clone();
         (t.open, t.promoted) = (false, true);
         flow.midstream = true;
+        flow.next = flow.numbers();
         flow.touched = match when {
             When::Deadline(_) => flow.end.clamp(flow.first, since),
             _ => since,
@@ -367,6 +369,7 @@ impl Naive {
             let twin = t.ends == back(conn.ends) && Some(t.isn) == conn.server_isn;
             twin && t.open && t.near && !t.odd
         });
+        let mut next = conn.numbers();
         if let Some(t) = partner {
             let mut other = t.clone();
             (t.open, t.promoted) = (false, true);
@@ -374,6 +377,15 @@ impl Naive {
                 < (conn.first, conn.ends.0, conn.ends.2, conn.ends.1)
             {
                 std::mem::swap(&mut conn, &mut other);
+            }
+            next = conn.numbers();
+            let theirs = other.numbers();
+            let later = |a: u32, b: u32| (1..1 << 31).contains(&a.wrapping_sub(b));
+            if other.server_isn.is_some() && later(theirs[1], next[0]) {
+                next[0] = theirs[1];
+            }
+            if conn.server_isn.is_none() || later(theirs[0], next[1]) {
+                next[1] = theirs[0];
             }
             if conn.interfaces[1].is_none() {
                 conn.interfaces[1] = other.interfaces[0];
@@ -383,6 +395,7 @@ impl Naive {
                 let mine = &mut conn.volumes[side];
                 mine.packets += theirs.packets;
                 mine.bytes += theirs.bytes;
+                mine.ip_bytes += theirs.ip_bytes;
                 mine.payload_bytes += theirs.payload_bytes;
                 mine.tcp_flags |= theirs.tcp_flags;
             }
@@ -408,11 +421,7 @@ impl Naive {
         let rivals = self.proven.iter_mut().filter(|c| mine(c));
         conn.rival = rivals.map(|c| c.rival = true).count() > 0 || twin;
         conn.twin = twin;
-        let next = |isn: u32, sent: u32| isn.wrapping_add(1).wrapping_add(sent);
-        conn.next = [
-            next(conn.isn, conn.sent[0]),
-            conn.server_isn.map_or(0, |isn| next(isn, conn.sent[1])),
-        ];
+        conn.next = next;
         conn.proven = true;
         let side = conn.side(ends).expect("its own packet");
         conn.add(packet, tcp, side, now);

@@ -4,6 +4,7 @@ use super::Flows;
 use super::attempt::Attempts;
 use super::attempt::bits::ANSWERED;
 use super::conn::{Conn, Conns, TCP, UDP};
+use super::letters;
 use super::probes::{Late, technique_if_refused};
 use super::record::{EndReason, FlowEvent, Outcome, When};
 use super::tcp::{self, Sender};
@@ -209,7 +210,7 @@ impl Flows {
         self.counts.midstream_flows += 1;
         self.counts.preexisting_flows += u64::from(preexisting);
         if flipped {
-            tcp::push_letter(&mut conn.history, b'^');
+            letters::push_letter(&mut conn.history, b'^');
         }
         let at = self.open_other(hash, conn, now, out);
         if !preexisting && segment.flags & RST != 0 {

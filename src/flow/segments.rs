@@ -5,6 +5,7 @@ use super::attempt::bits::*;
 use super::attempt::record::Effect;
 use super::attempt::tally::Requester;
 use super::attempt::{AttemptEntry, Attempts};
+use super::letters;
 use super::probes::is_bare_reset;
 use super::record::{Basis, EndReason, FlowEvent, Outcome, When};
 use super::tcp::{self, Sender};
@@ -304,9 +305,21 @@ impl crate::flow::conn::Conn {
         if self.resp.packets == 0 {
             self.interface_resp = other.interface;
         }
+        // Each side was followed in both attempts.
+        let known = [true, self.basis != Basis::None];
+        let theirs = [
+            (other.next[1], other.basis != Basis::None),
+            (other.next[0], true),
+        ];
+        for ((mine, known), (theirs, may)) in self.next.iter_mut().zip(known).zip(theirs) {
+            if may && (!known || tcp::after(theirs, *mine)) {
+                *mine = theirs;
+            }
+        }
         for (mine, theirs) in [(&mut self.orig, &other.resp), (&mut self.resp, &other.orig)] {
             mine.packets += theirs.packets;
             mine.bytes += theirs.bytes;
+            mine.ip_bytes += theirs.ip_bytes;
             mine.payload_bytes += theirs.payload_bytes;
             mine.tcp_flags |= theirs.tcp_flags;
         }
@@ -316,7 +329,7 @@ impl crate::flow::conn::Conn {
             } else {
                 letter.to_ascii_uppercase()
             };
-            tcp::push_letter(&mut self.history, swapped);
+            letters::push_letter(&mut self.history, swapped);
         }
         self.start_ns = self.start_ns.min(other.start_ns);
         self.end_ns = self.end_ns.max(other.end_ns);

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Validates EVE records of every kind against eve_schema.json, our restatement of Suricata's EVE schema.
+"""Validates EVE records of every kind against eve_schema.json, our restatement of Suricata's EVE schema, and their member
+`synledger` against synledger_schema.json.
 
-The member `synledger` is removed first, and an event type of ours is replaced by `flow`: such a record may have only
+For the former the member `synledger` is removed first, and an event type of ours is replaced by `flow`: such a record may have only
 members of a `flow` record. Records come from captures, and from a sensor that watches lo in a network namespace
 of its own. `--suricata FILE`: Suricata's own etc/schema.json, which no package has; records are validated against
 it too, and eve_schema.json must allow nothing that it forbids.
@@ -27,6 +28,7 @@ import time
 import extract
 
 SCHEMA = pathlib.Path(__file__).with_suffix(".json")
+OWN_SCHEMA = SCHEMA.with_name("synledger_schema.json")
 EVENTS = "events=connection+alert+flow+stats+lifecycle+block"
 OURS = {"new_connection", "new_connections", "lifecycle", "block"}
 SURICATAS = {"alert", "flow", "stats"}
@@ -134,6 +136,14 @@ class Judge:
             validator = jsonschema.validators.validator_for(schema, jsonschema.Draft202012Validator)
             validator.check_schema(schema)
             self.validators[name] = validator(schema)
+        # By event type, for the member `synledger`.
+        own = json.loads(OWN_SCHEMA.read_text(encoding="utf-8"))
+        self.own = {}
+        for kind in sorted(OURS | SURICATAS):
+            schema = {"$defs": own["$defs"], "$ref": f"#/$defs/{kind}"}
+            jsonschema.Draft202012Validator.check_schema(schema)
+            self.own[kind] = jsonschema.Draft202012Validator(schema)
+        self.own_examples = {}
         self.kinds = collections.Counter()
         self.detections = collections.Counter()
         self.members = set()
@@ -156,9 +166,21 @@ class Judge:
                 good = False
                 where = ".".join(map(str, error.absolute_path)) or "record"
                 self.lines[f"{kind}: {where}: {error.message[:120]} ({name})"] += 1
+        if kind in self.own:
+            good &= self.own_member(kind, record.get("synledger"))
         # The record with the most members is mutated later.
         if good and len(rest) > len(self.examples.get(kind, ())):
             self.examples[kind] = rest
+
+    def own_member(self, kind, member):
+        """Validates the member `synledger`; false if it is wrong."""
+        faults = list(self.own[kind].iter_errors(member))
+        for error in faults:
+            where = ".".join(map(str, ("synledger", *error.absolute_path)))
+            self.lines[f"{kind}: {where}: {error.message[:120]} ({OWN_SCHEMA.name})"] += 1
+        if not faults and len(member) > len(self.own_examples.get(kind, ())):
+            self.own_examples[kind] = member
+        return not faults
 
     def detection(self, record, crafted):
         """Counts an alert of crafted captures by kind and phase, and checks what the schema leaves open: protocol and source."""
@@ -179,7 +201,24 @@ class Judge:
                 if validator.is_valid(fault):
                     self.lines[f"{kind}: a planted fault was not found: {what}"] += 1
                 faults += 1
+        for kind, member in sorted(self.own_examples.items()):
+            for what, fault in self.planted_in_own(kind, member):
+                if self.own[kind].is_valid(fault):
+                    self.lines[f"{kind}: a planted fault was not found: synledger: {what}"] += 1
+                faults += 1
         return faults
+
+    def planted_in_own(self, kind, member):
+        """(what, copy) for each fault in a copy of a member `synledger`: a wrong type in each member that the schema names,
+        a missing one that it requires, an unknown one where it allows none."""
+        schema = self.own[kind].schema["$defs"][kind]
+        for name in schema["properties"]:
+            if name in member:
+                yield f"{name} of a wrong type", member | {name: [7]}
+        for name in schema["required"]:
+            yield f"no {name}", {other: value for other, value in member.items() if other != name}
+        if schema.get("additionalProperties") is False:
+            yield "unknown, which is unknown", member | {"unknown": 7}
 
 
 def read(binary, path, *flags):

@@ -13,18 +13,20 @@ class Zeek(unittest.TestCase):
 
     FIELDS = ("ts", "id.orig_h", "id.orig_p", "id.resp_h", "id.resp_p", "proto", "duration", "orig_bytes",
               "resp_bytes", "conn_state", "local_orig", "local_resp", "history", "orig_pkts", "resp_pkts",
-              "community_id")
+              "community_id", "missed_bytes", "orig_ip_bytes", "resp_ip_bytes")
     TYPES = ("time", "addr", "port", "addr", "port", "enum", "interval", "count", "count", "string", "bool",
-             "bool", "string", "count", "count", "string")
+             "bool", "string", "count", "count", "string", "count", "count", "count")
     ROW = ("1619623685.123456", "192.0.2.1", "4000", "198.51.100.1", "80", "tcp", "1.500000", "10", "20", "SF",
-           "F", "T", "ShADadFf", "5", "4", "1:abc=")
+           "F", "T", "ShADadFf", "5", "4", "1:abc=", "3", "300", "200")
     EVE = {
         "timestamp": "2021-04-28T15:28:06.623456+0000", "event_type": "flow", "src_ip": "192.0.2.1",
         "src_port": 4000, "dest_ip": "198.51.100.1", "dest_port": 80, "proto": "TCP", "community_id": "1:abc=",
         "flow": {"pkts_toserver": 5, "pkts_toclient": 4, "start": "2021-04-28T15:28:05.123456+0000",
                  "end": "2021-04-28T15:28:06.623456+0000"},
         "synledger": {"conn_state": "SF", "history": "ShADadFf", "direction": "in",
-                      "payload_bytes_toserver": 10, "payload_bytes_toclient": 20},
+                      "midstream": False, "payload_bytes_toserver": 12, "payload_bytes_toclient": 20,
+                      "ip_bytes_toserver": 300, "ip_bytes_toclient": 200, "retransmitted_bytes_toserver": 5,
+                      "missed_bytes_toserver": 3},
     }
     NOTICE = {"ts": "1619623685.123456", "note": "Scan::Port_Scan", "msg": "Port scan detected", "src": "192.0.2.1",
               "dst": "198.51.100.1", "p": "-", "n": "4", "proto": "tcp"}

@@ -72,7 +72,8 @@ def micros(text):
 
 def flow_of(row):
     """The fields of a row of conn.log that EVE has, too."""
-    names = ("id.orig_h", "id.resp_h", "proto", "conn_state", "orig_pkts", "resp_pkts", "community_id")
+    names = ("id.orig_h", "id.resp_h", "proto", "conn_state", "orig_pkts", "resp_pkts", "community_id", "missed_bytes",
+             "orig_ip_bytes", "resp_ip_bytes")
     out = {name: row[name] for name in names} | {"ts": micros(row["ts"]), "history": row["history"]}
     out["local"] = (row["local_orig"], row["local_resp"])
     if row["proto"] in ("tcp", "udp"):
@@ -93,7 +94,13 @@ def flow_in(event):
            "ts": start, "history": history or "-", "local": LOCAL.get(own["direction"], ("-", "-"))}
     if proto in ("tcp", "udp"):
         out["ports"] = (str(event["src_port"]), str(event["dest_port"]))
-    own_bytes = tuple(str(own[f"payload_bytes_{way}"]) for way in ("toserver", "toclient"))
+    ways = ("toserver", "toclient")
+    # By sequence numbers: what was sent again counts once, what is missing counts.
+    own_bytes = tuple(str(own[f"payload_bytes_{way}"] - own.get(f"retransmitted_bytes_{way}", 0)
+                          + own.get(f"missed_bytes_{way}", 0)) for way in ways)
+    missed = 0 if own["midstream"] else sum(own.get(f"missed_bytes_{way}", 0) for way in ways)
+    out |= {"missed_bytes": str(missed), "orig_ip_bytes": str(own["ip_bytes_toserver"]),
+            "resp_ip_bytes": str(own["ip_bytes_toclient"])}
     return out, (end - start, *own_bytes)
 
 

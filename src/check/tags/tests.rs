@@ -24,6 +24,7 @@ fn segment(tags: &[u16], port: u16, up: bool, flags: u8, (seq, ack): (u32, u32))
     Packet {
         ts_ns: 0,
         wire_len: 60,
+        ip_len: 40,
         interface: 0,
         vlan: [tag(0), tag(1)],
         vlan_count: u8::try_from(tags.len().min(2)).expect("small"),

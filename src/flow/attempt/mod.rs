@@ -16,6 +16,7 @@ use super::table::ring::Ring;
 use super::tcp::Sender;
 use crate::decode::Headers;
 use crate::decode::key::Key;
+use crate::decode::packet::Reach;
 use crate::decode::packet::tcp_flags::{CWR, ECE, FIN, PSH, RST, SYN, URG};
 use crate::decode::vlan;
 use crate::snapshot::snapshot;
@@ -33,6 +34,9 @@ const OUTLIVED: usize = 128;
 
 /// Flags that a SYN may have and still need no tally: ECN and what some stacks add.
 const EXTRA_SYN_FLAGS: [u8; 4] = [PSH, URG, ECE, CWR];
+
+/// Longest frame of a SYN that needs no tally.
+const PLAIN_WIRE_MAX: u32 = 0x7fff;
 
 /// Bit of [`AttemptEntry::vlan`]: answered, but the SYN+ACK was not seen.
 const BY_DATA: u32 = 1 << 30;
@@ -84,7 +88,8 @@ pub(crate) struct AttemptEntry {
     /// VLAN identifiers and tags of the key (see [`vlan`]), which of [`EXTRA_SYN_FLAGS`] the SYN had, [`BY_DATA`] and
     /// [`FORGOTTEN`].
     vlan: u32,
-    /// With a tally: its place. Without: frame bytes of the only SYN.
+    /// With a tally: its place. Without, of the only SYN: whether it came out of a tunnel, 15 bits of the frame's bytes, 16
+    /// of IP's.
     pub(super) rest: u32,
 }
 const _: () = assert!(size_of::<AttemptEntry>() == 64);
@@ -168,7 +173,9 @@ impl AttemptEntry {
             flags: (key.kind() as u16) & (V6 | JOINED) | if odd { ODD } else { 0 },
             interface: syn.interface,
             vlan: vlan_and_extra_flags(syn),
-            rest: syn.wire_len,
+            rest: u32::from(syn.reach == Reach::Tunnel) << 31
+                | (syn.wire_len & PLAIN_WIRE_MAX) << 16
+                | syn.ip_len.min(syn.wire_len) & 0xffff,
         }
     }
 
@@ -434,6 +441,7 @@ fn is_plain(syn: &Headers, watermark_ns: i64) -> bool {
     syn.flags & !known == 0
         && syn.payload_len == 0
         && !(syn.gso | syn.first_fragment)
+        && syn.wire_len <= PLAIN_WIRE_MAX
         && lag(syn, watermark_ns).is_some()
 }
 

@@ -7,6 +7,7 @@ use crate::decode::Headers;
 use crate::decode::packet::tcp_flags::{ACK, FIN, RST, SYN};
 use crate::flow::conn::Conn;
 use crate::flow::counts::FlowCounts;
+use crate::flow::letters;
 use crate::flow::record::{Basis, ConnState, EndReason, FlowEvent, FlowRecord, When};
 use crate::flow::tcp::{self, Sender};
 
@@ -39,12 +40,14 @@ impl Attempts {
         let mut tally = Tally {
             start_ns,
             end_ns: start_ns,
-            bytes: [entry.rest, 0],
+            bytes: [entry.rest >> 16 & 0x7fff, 0],
+            ip_bytes: [entry.rest & 0xffff, 0],
+            tunnel: entry.rest >> 31 != 0,
             packets: [1, 0],
             flags: [entry.syn_flags(), 0],
             ..Tally::default()
         };
-        tcp::push_letter(&mut tally.history, b'S');
+        letters::push_letter(&mut tally.history, b'S');
         tally
     }
 
@@ -239,6 +242,7 @@ impl Attempts {
                     false => 0,
                 },
             ],
+            tunnel: tally.tunnel,
             gso: entry.has(GSO),
             fragmented: entry.has(FRAGMENTED) || entry.has(JOINED),
             saturated: entry.has(SATURATED),

@@ -4,7 +4,9 @@
 //! that nobody can keep answered attempts from being accounted.
 
 use crate::decode::Headers;
+use crate::decode::packet::Reach;
 use crate::decode::packet::tcp_flags::{ACK, RST, SYN};
+use crate::flow::letters;
 use crate::flow::record::{History, Volume};
 use crate::flow::table::prefault;
 use crate::flow::tcp::{self, Sender};
@@ -24,6 +26,7 @@ pub(crate) struct Tally {
     pub(super) start_ns: i64,
     pub(super) end_ns: i64,
     pub(super) bytes: [u32; 2],
+    pub(super) ip_bytes: [u32; 2],
     pub(super) payload: [u32; 2],
     pub(super) packets: [u16; 2],
     /// Largest payload of a SYN, which a server may acknowledge.
@@ -36,6 +39,7 @@ pub(crate) struct Tally {
     pub(super) flags: [u8; 2],
     /// Of the responder's first packet.
     pub(super) interface: u16,
+    pub(super) tunnel: bool,
 }
 
 impl Tally {
@@ -46,6 +50,8 @@ impl Tally {
             bytes: u64::from(self.bytes[i]),
             payload_bytes: u64::from(self.payload[i]),
             tcp_flags: self.flags[i],
+            ip_bytes: u64::from(self.ip_bytes[i]),
+            ..Volume::default()
         }
     }
 
@@ -57,9 +63,11 @@ impl Tally {
         }
         let packets = self.packets[i].checked_add(1);
         let bytes = self.bytes[i].checked_add(segment.wire_len);
+        let ip_bytes = self.ip_bytes[i].saturating_add(segment.ip_len.min(segment.wire_len));
         let payload = self.payload[i].checked_add(segment.payload_len);
         self.packets[i] = packets.unwrap_or(u16::MAX);
         self.bytes[i] = bytes.unwrap_or(u32::MAX);
+        self.ip_bytes[i] = ip_bytes;
         self.payload[i] = payload.unwrap_or(u32::MAX);
         self.flags[i] |= segment.flags;
         self.end_ns = self.end_ns.max(segment.ts_ns);
@@ -69,7 +77,8 @@ impl Tally {
         if segment.is_touch() && sender == Sender::Orig {
             self.syn_payload = self.syn_payload.max(segment.payload_len);
         }
-        tcp::push_letters(&mut self.history, tcp::letters_of(segment, sender));
+        letters::push_letters(&mut self.history, letters::letter_bit(segment, sender));
+        self.tunnel |= segment.reach == Reach::Tunnel;
         packets.is_none() || bytes.is_none() || payload.is_none()
     }
 }

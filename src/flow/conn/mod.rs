@@ -135,7 +135,7 @@ impl Conns {
         };
         let only_adds = hot.only_adds(packet, watermark_ns) && !may_tell(hot, sender);
         if only_adds {
-            hot.add(cold, packet, sender, watermark_ns);
+            hot.add(cold, packet, sender, (watermark_ns, self.heard_ns));
         }
         only_adds
     }
@@ -187,7 +187,7 @@ impl Conns {
             conns.slab.each(hash, |at, hot| {
                 let one = &conns.cold[at as usize];
                 if let Some(sender) = hot.sender(one, &segment.key) {
-                    let rank = (one.distance(segment, sender), packed::order(hot, one));
+                    let rank = (hot.distance(segment, sender), packed::order(hot, one));
                     if best.is_none_or(|(least, _)| rank < least) {
                         best = Some((rank, (at, sender)));
                     }
@@ -400,12 +400,9 @@ impl Conns {
     #[inline]
     pub fn add(&mut self, at: u32, packet: &Headers, sender: Sender, watermark_ns: i64) {
         let (hot, cold) = (self.slab.get_mut(at), &mut self.cold[at as usize]);
-        if hot.has_rival() {
-            cold.note_next(packet, sender);
-        }
         // A packet that waited for its SYN may come behind younger ones: it makes no deadline earlier.
         let watermark_ns = watermark_ns.max(hot.touched_ns);
-        if hot.add(cold, packet, sender, watermark_ns) {
+        if hot.add(cold, packet, sender, (watermark_ns, self.heard_ns)) {
             let slot = timers::slot_of(hot.deadline(self.heard_ns));
             self.slab.wheel.relink(at, slot);
         }

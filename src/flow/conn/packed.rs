@@ -2,20 +2,24 @@
 //! first packet, a new history letter and the end.
 
 mod convert;
+mod stream;
 
 use super::{LINGER_NS, OTHER_IDLE_NS, TCP, TCP_IDLE_NS, TCP_UNHEARD_NS};
 use crate::decode::Headers;
 use crate::decode::key::Key;
 use crate::decode::packet::tcp_flags::{ACK, FIN, RST, SYN};
 use crate::decode::vlan;
-use crate::flow::record::{EndReason, History, Outcome, Technique};
-use crate::flow::tcp::{self, Sender};
+use crate::flow::letters::{self, Letters};
+use crate::flow::record::{EndReason, Outcome, Technique};
+use crate::flow::tcp::Sender;
 pub use convert::{pack, unpack};
+use stream::Hole;
 
 /// Bits of [`Hot::flags`].
 const RESET_ORIG: u16 = 1;
 const RESET_RESP: u16 = 1 << 1;
-const PROVEN: u16 = 1 << 2;
+/// Bytes are missing that may still come, see [`Hole`].
+const HOLE: u16 = 1 << 2;
 const FLIPPED: u16 = 1 << 3;
 const RIVAL: u16 = 1 << 4;
 const PREEXISTING: u16 = 1 << 5;
@@ -29,6 +33,8 @@ const TWIN: u16 = 1 << 10;
 /// Answered, but the client's proof was not seen.
 const SYNACK: u16 = 1 << 11;
 const BY_DATA: u16 = 1 << 12;
+/// The handshake was proven.
+const PROVEN: u16 = SYNACK | BY_DATA;
 /// Its first packet may ask or probe, so that the answer tells: UDP, or midstream TCP.
 const ASKS: u16 = 1 << 13;
 /// Its first packet had FIN.
@@ -38,6 +44,19 @@ const UNREACHABLE: u16 = 1 << 15;
 /// TCP: its attempt has an older one. No bit is free, and this one is of UDP only.
 const REOPENED: u16 = UNREACHABLE;
 
+/// Bits of [`Cold::vlan`] above those of [`vlan`].
+const TUNNEL: u32 = 1 << 30;
+/// The [`Hole`] is the originator's.
+const ORIG_HOLE: u32 = 1 << 31;
+
+/// Packets of a side in the lower half of [`Hot::counts`], link bytes in the upper one, 15 bits each: the 16th bit of
+/// each is set only within an addition, which then goes to [`Cold`].
+const COUNT_BITS: u32 = 15;
+const COUNT_MASK: u32 = (1 << COUNT_BITS) - 1;
+const FULL: u32 = (1 << COUNT_BITS) | (1 << (COUNT_BITS + 16));
+/// More bytes of a link header and padding than these are added in [`Hot::add`].
+const LINK_MAX: u32 = 64;
+
 /// What every packet needs.
 #[derive(Clone, Copy, Debug, Default)]
 #[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
@@ -46,16 +65,19 @@ pub struct Hot {
     /// Watermark at the last packet.
     pub touched_ns: i64,
     end_ns: i64,
-    /// [`Key::ends`], originator first. Of IPv6 they are compared first, then whole addresses.
+    /// [`Key::ends`], originator first. Of IPv6 they are compared first, then the rest of the addresses.
     ends: u64,
     /// See [`Key`], originator's above the responder's.
     ports: u32,
     /// [`Key::kind`].
     kind: u32,
-    /// Lower 32 bits of what both sides sent, originator first.
-    packets: [u32; 2],
+    /// See [`COUNT_BITS`]; of both sides, originator first, like all that follows.
+    counts: [u32; 2],
+    /// Lower 32 bits of the frames' bytes.
     bytes: [u32; 2],
-    payload: [u32; 2],
+    /// TCP: the sequence number that comes next, as far as was seen; another one shows what was sent again or missed. It
+    /// counts payload, too: see [`Cold::payload`]. Other protocols: the lower 32 bits of the payload.
+    next: [u32; 2],
     flags: u16,
     /// Bits of the history's letters.
     seen: u16,
@@ -67,57 +89,57 @@ const _: () = assert!(size_of::<Hot>() == 64);
 
 #[derive(Clone, Copy, Debug, Default)]
 #[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
-#[repr(C, align(32))]
+#[repr(C, align(64))]
 pub struct Cold {
-    src: u128,
-    dst: u128,
     pub start_ns: i64,
-    /// Upper 32 bits of what both sides sent.
+    /// The upper 96 bits of both addresses.
+    ends: [[u32; 3]; 2],
+    /// What does not fit into [`Hot::counts`]: packets and link bytes.
     packets: [u32; 2],
+    link: [u32; 2],
+    /// Upper 32 bits of the frames' bytes.
     bytes: [u32; 2],
+    /// Payload bytes less [`Hot::next`], 48 bits.
     payload: [u32; 2],
+    payload_high: [u16; 2],
     pub isn: u32,
-    history: History,
-    /// See [`vlan`]; tags of the key are in it.
+    history: Letters,
+    /// See [`vlan`]; tags of the key are in it. And [`TUNNEL`], [`ORIG_HOLE`].
     vlan: u32,
-    /// The sequence number that each side sends next, as far as was seen: kept while the connection has a rival. Of
-    /// midstream TCP as the first packet says.
-    next: [u32; 2],
-    /// Of each direction, originator first, where they are split.
-    interfaces: [u16; 2],
+    /// Of the responder's direction, where they are split.
+    interface_resp: u16,
+    /// Records of it before.
+    part: u16,
+    retransmitted_packets: [u32; 2],
+    retransmitted_bytes: [u32; 2],
+    missed_bytes: [u32; 2],
+    hole: Hole,
 }
-const _: () = assert!(size_of::<Cold>() == 96);
+const _: () = assert!(size_of::<Cold>() == 128);
+
+/// The part of an address that [`Hot::ends`] does not have.
+#[allow(clippy::cast_possible_truncation, reason = "parts of a number")]
+fn upper(address: u128) -> [u32; 3] {
+    [32, 64, 96].map(|from| (address >> from) as u32)
+}
+
+fn address([a, b, c]: [u32; 3], lowest: u32) -> u128 {
+    [c, b, a, lowest]
+        .into_iter()
+        .fold(0, |all, word| all << 32 | u128::from(word))
+}
 
 impl Cold {
-    /// Whether `sender` has this key by whole addresses and tags. Out of line: the compiler would otherwise read them for
-    /// plain IPv4 too and wait for another cache line.
+    /// Whether `sender` has this key by the upper parts of addresses and tags. Out of line: the compiler would otherwise
+    /// read them for plain IPv4 too and wait for another cache line.
     #[inline(never)]
     pub fn is_sender(&self, sender: Sender, key: &Key) -> bool {
+        let [orig, resp] = self.ends;
         let ends = match sender {
-            Sender::Orig => (self.src, self.dst),
-            Sender::Resp => (self.dst, self.src),
+            Sender::Orig => [orig, resp],
+            Sender::Resp => [resp, orig],
         };
-        ends == (key.src, key.dst) && vlan::key_of(self.vlan) == key.tags()
-    }
-
-    /// How far the numbers of a segment lie from those that come next.
-    pub fn distance(&self, segment: &Headers, sender: Sender) -> u64 {
-        let i = sender as usize;
-        let apart = |a: u32, b: u32| u64::from(a.wrapping_sub(b).cast_signed().unsigned_abs());
-        let acked = match segment.flags & ACK {
-            0 => 0,
-            _ => apart(segment.ack, self.next[1 - i]),
-        };
-        apart(segment.seq, self.next[i]) + acked
-    }
-
-    /// Notes what a side has sent.
-    pub fn note_next(&mut self, segment: &Headers, sender: Sender) {
-        let next = &mut self.next[sender as usize];
-        let end = tcp::end_of(segment);
-        if segment.flags & RST == 0 && tcp::after(end, *next) {
-            *next = end;
-        }
+        ends == [upper(key.src), upper(key.dst)] && vlan::key_of(self.vlan) == key.tags()
     }
 }
 
@@ -131,20 +153,6 @@ fn low(value: u64) -> u32 {
 
 fn high(value: u64) -> u32 {
     low(value >> 32)
-}
-
-fn whole(low: u32, high: u32) -> u64 {
-    u64::from(high) << 32 | u64::from(low)
-}
-
-/// Adds to a counter in two halves.
-#[inline(always)]
-fn add(low: &mut u32, high: &mut u32, value: u32) {
-    let (sum, carries) = low.overflowing_add(value);
-    *low = sum;
-    if carries {
-        *high += 1;
-    }
 }
 
 impl Hot {
@@ -239,9 +247,9 @@ impl Hot {
     /// The technique with which midstream TCP began, if its responder's first segment is a RST with this number and
     /// nobody has sent payload.
     pub fn probe_before_answer(&self, cold: &Cold, reset_seq: u32) -> Option<Technique> {
-        let [_, answers] = self.packets(cold);
-        let spoke = (self.payload[0], cold.payload[0]) != (0, 0);
-        if !self.asks() || answers > 0 || spoke || reset_seq != cold.next[1] {
+        let answered = self.has_sent(cold, Sender::Resp);
+        let spoke = self.payload(cold, 0) > 0;
+        if !self.asks() || answered || spoke || reset_seq != self.next[1] {
             return None;
         }
         Some(match self.has(MAIMON) {
@@ -259,7 +267,22 @@ impl Hot {
 
     /// Packets of each side, originator first.
     pub fn packets(&self, cold: &Cold) -> [u64; 2] {
-        [0, 1].map(|i| whole(self.packets[i], cold.packets[i]))
+        [0, 1].map(|i| u64::from(cold.packets[i]) << COUNT_BITS | u64::from(self.low_packets(i)))
+    }
+
+    fn low_packets(&self, i: usize) -> u32 {
+        self.counts[i] & COUNT_MASK
+    }
+
+    /// Bytes of frames that are none of IP's.
+    fn link(&self, cold: &Cold, i: usize) -> u64 {
+        u64::from(cold.link[i]) << COUNT_BITS | u64::from(self.counts[i] >> 16 & COUNT_MASK)
+    }
+
+    /// Whether a side has sent anything, also in the parts of which there are records.
+    fn has_sent(&self, cold: &Cold, sender: Sender) -> bool {
+        let by_letters = self.seen & letters::bits_of_side(sender) != 0;
+        by_letters || cold.part > 0 || self.packets(cold)[sender as usize] > 0
     }
 
     /// Whether the next datagram may make an outcome: the responder's first, and each 64th behind the originator's first
@@ -268,7 +291,7 @@ impl Hot {
     pub fn may_tell(&self, sender: Sender) -> bool {
         const LAST: u32 = Outcome::DATAGRAMS - 1;
         const _: () = assert!(Outcome::DATAGRAMS.is_power_of_two());
-        self.packets[1] == 0 && (sender == Sender::Resp || self.packets[0] & LAST == 0)
+        self.low_packets(1) == 0 && (sender == Sender::Resp || self.low_packets(0) & LAST == 0)
     }
 
     /// The side that sends packets of `key`; `None` for another connection.
@@ -316,23 +339,28 @@ impl Hot {
         let untouched_ns = watermark_ns.wrapping_sub(self.touched_ns).cast_unsigned();
         untouched_ns < LINGER_NS.cast_unsigned()
             && packet.flags & (SYN | FIN | RST) == 0
-            && !self.has(RIVAL | SPLIT)
+            && !self.has(RIVAL | SPLIT | HOLE)
             && self.interface == packet.interface
     }
 
     /// Whether this is the interface of a direction; its first packet decides.
     pub fn comes_its_way(&mut self, cold: &mut Cold, interface: u16, sender: Sender) -> bool {
-        let i = sender as usize;
         if self.has(SPLIT) {
-            return cold.interfaces[i] == interface;
+            return interface
+                == match sender {
+                    Sender::Orig => self.interface,
+                    Sender::Resp => cold.interface_resp,
+                };
         }
         if self.interface == interface {
             return true;
         }
-        let is_first = (self.packets[i], cold.packets[i]) == (0, 0);
+        let is_first = !self.has_sent(cold, sender);
         if is_first {
-            cold.interfaces = [self.interface; 2];
-            cold.interfaces[i] = interface;
+            cold.interface_resp = match sender {
+                Sender::Orig => std::mem::replace(&mut self.interface, interface),
+                Sender::Resp => interface,
+            };
             self.flags |= SPLIT;
         }
         is_first
@@ -343,45 +371,55 @@ impl Hot {
     #[inline(always)]
     pub fn add_here(&mut self, segment: &Headers, sender: Sender, watermark_ns: i64) -> bool {
         let i = sender as usize;
-        if segment.flags & ACK == 0 || self.seen & tcp::plain_letter(segment, sender) == 0 {
+        let is_next = segment.seq == self.next[i];
+        if !is_next
+            || segment.flags & ACK == 0
+            || self.seen & letters::plain_letter(segment, sender) == 0
+        {
             return false;
         }
-        let Some(packets) = self.packets[i].checked_add(1) else {
-            return false;
-        };
         let Some(bytes) = self.bytes[i].checked_add(segment.wire_len) else {
             return false;
         };
-        let Some(payload) = self.payload[i].checked_add(segment.payload_len) else {
+        let Some(next) = self.next[i].checked_add(segment.payload_len) else {
             return false;
         };
-        if segment.gso | segment.first_fragment {
+        let link = segment.wire_len.wrapping_sub(segment.ip_len);
+        let counts = self.counts[i].wrapping_add(link << 16).wrapping_add(1);
+        if link >= LINK_MAX || counts & FULL != 0 || segment.gso | segment.first_fragment {
             return false;
         }
-        (self.packets[i], self.bytes[i], self.payload[i]) = (packets, bytes, payload);
+        (self.counts[i], self.bytes[i], self.next[i]) = (counts, bytes, next);
         self.end_ns = self.end_ns.max(segment.ts_ns);
         self.touched_ns = watermark_ns;
         self.tcp_flags[i] |= segment.flags;
         true
     }
 
-    /// Accounts a packet; true if it closed the connection.
+    fn count(&mut self, cold: &mut Cold, packet: &Headers, i: usize) {
+        let packets = self.low_packets(i) + 1;
+        let link = packet.wire_len.saturating_sub(packet.ip_len);
+        let link = u64::from(self.counts[i] >> 16 & COUNT_MASK) + u64::from(link);
+        cold.packets[i] = cold.packets[i].wrapping_add(packets >> COUNT_BITS);
+        cold.link[i] = cold.link[i].wrapping_add(low(link >> COUNT_BITS));
+        self.counts[i] = (low(link) & COUNT_MASK) << 16 | packets & COUNT_MASK;
+        let (bytes, carries) = self.bytes[i].overflowing_add(packet.wire_len);
+        self.bytes[i] = bytes;
+        cold.bytes[i] = cold.bytes[i].wrapping_add(u32::from(carries));
+    }
+
+    /// Accounts a packet, where all packets are captured since `heard_ns`; true if it closed the connection.
     #[inline]
     pub fn add(
         &mut self,
         cold: &mut Cold,
         packet: &Headers,
         sender: Sender,
-        watermark_ns: i64,
+        (watermark_ns, heard_ns): (i64, i64),
     ) -> bool {
         let i = sender as usize;
-        add(&mut self.packets[i], &mut cold.packets[i], 1);
-        add(&mut self.bytes[i], &mut cold.bytes[i], packet.wire_len);
-        add(
-            &mut self.payload[i],
-            &mut cold.payload[i],
-            packet.payload_len,
-        );
+        let unheard = self.touched_ns < heard_ns;
+        self.count(cold, packet, i);
         self.end_ns = self.end_ns.max(packet.ts_ns);
         self.touched_ns = watermark_ns;
         if packet.gso {
@@ -391,13 +429,18 @@ impl Hot {
             self.flags |= FRAGMENTED;
         }
         if self.proto() != TCP {
+            let payload = self.payload(cold, i) + u64::from(packet.payload_len);
+            self.next[i] = self.next[i].wrapping_add(packet.payload_len);
+            self.set_payload(cold, i, payload);
             // As Zeek: a UDP datagram is data even if empty (UDP.cc), other protocols have no history.
             if self.proto() == super::UDP {
-                self.add_letters(cold, tcp::data_letter(sender));
+                self.add_letters(cold, letters::data_letter(sender));
             }
             return false;
         }
-        self.add_letters(cold, tcp::letters_of(packet, sender));
+        let is_first = !self.has_attempt() && self.seen & letters::bits_of_side(sender) == 0;
+        self.add_letters(cold, letters::letter_bit(packet, sender));
+        self.follow(cold, packet, sender, is_first || unheard);
         let was_closed = self.closed();
         self.tcp_flags[i] |= packet.flags;
         if packet.flags & (FIN | RST) == 0 || was_closed {
@@ -416,7 +459,8 @@ impl Hot {
     fn add_letters(&mut self, cold: &mut Cold, letters: u16) {
         let new = letters & !self.seen;
         if new != 0 {
-            tcp::push_letters(&mut cold.history, new);
+            cold.history
+                .push(|history| letters::push_letters(history, new));
             self.seen |= letters;
         }
     }
@@ -424,25 +468,12 @@ impl Hot {
 
 /// The originator's key.
 pub fn key(hot: &Hot, cold: &Cold) -> Key {
-    Key::of_parts(cold.src, cold.dst, (hot.ports, hot.kind), cold.vlan)
+    let [src, dst] = cold.ends;
+    let (src, dst) = (address(src, high(hot.ends)), address(dst, low(hot.ends)));
+    Key::of_parts(src, dst, (hot.ports, hot.kind), cold.vlan)
 }
 
 /// Sort key of records: start, key, initial sequence number.
 pub fn order(hot: &Hot, cold: &Cold) -> (i64, Key, u32) {
     (cold.start_ns, key(hot, cold), cold.isn)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn counters_go_on_beyond_32_bits() {
-        let (mut lower, mut upper) = (u32::MAX - 1, 7);
-        add(&mut lower, &mut upper, 1500);
-        assert_eq!(
-            whole(lower, upper),
-            (7 << 32) + u64::from(u32::MAX - 1) + 1500
-        );
-    }
 }

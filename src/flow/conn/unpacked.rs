@@ -3,7 +3,7 @@
 use super::{TCP, UDP};
 use crate::decode::Headers;
 use crate::decode::key::Key;
-use crate::decode::packet::tcp_flags::FIN;
+use crate::decode::packet::{Reach, tcp_flags::FIN};
 use crate::flow::record::{Basis, ConnState, EndReason, FlowRecord, History, Volume};
 use crate::flow::tcp::{self, Sender};
 
@@ -41,6 +41,7 @@ pub(crate) struct Conn {
     /// TCP whose SYN was not seen.
     pub midstream: bool,
     pub preexisting: bool,
+    pub tunnel: bool,
     pub gso: bool,
     pub fragmented: bool,
     pub saturated: bool,
@@ -62,6 +63,7 @@ impl Conn {
             vlan: packet.vlan,
             vlan_count: packet.vlan_count,
             midstream: key.proto() == TCP,
+            tunnel: packet.reach == Reach::Tunnel,
             ..Self::default()
         }
     }
@@ -121,6 +123,10 @@ impl Conn {
             saturated: self.saturated,
             reopened: self.reopened,
             shed: false,
+            tunnel: self.tunnel,
+            interim: false,
+            part: 0,
+            since_ns: self.start_ns,
             interface: self.interface,
             interface_resp: self.interface_resp,
             vlan: self.vlan,

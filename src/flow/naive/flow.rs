@@ -1,5 +1,6 @@
 //! A flow of the model.
 
+use super::stream::Hole;
 use super::{ACK, Ends, FIN, RST, SECOND, SYN, back};
 use crate::decode::packet::{Packet, Tcp};
 use crate::flow::record::{
@@ -38,8 +39,9 @@ pub struct Flow {
     pub flipped: bool,
     pub rival: bool,
     pub twin: bool,
-    /// Sequence numbers that come next, while there is a rival.
+    /// Sequence numbers that come next, of a connection or a flow without an attempt.
     pub next: [u32; 2],
+    pub hole: Option<Hole>,
     /// Midstream, its first segment is a probe if a bare RST with this number comes first.
     pub asks: Option<(u32, Technique)>,
 }
@@ -74,6 +76,7 @@ impl Flow {
             rival: false,
             twin: false,
             next: [0; 2],
+            hole: None,
             asks: None,
         }
     }
@@ -87,7 +90,7 @@ impl Flow {
     }
 
     pub fn letter(&mut self, letter: u8) {
-        if !self.letters.contains(&letter) && self.letters.len() < 12 {
+        if !self.letters.contains(&letter) && self.letters.len() < 16 {
             self.letters.push(letter);
         }
     }
@@ -109,19 +112,12 @@ impl Flow {
 
     pub fn add(&mut self, packet: &Packet, tcp: &Tcp, side: usize, now: i64) {
         let was_closed = self.closed();
-        if self.proven && self.rival && tcp.flags & RST == 0 {
-            let flags = [tcp.flags & SYN, tcp.flags & FIN];
-            let length = tcp.payload_len + flags.iter().map(|f| u32::from(*f != 0)).sum::<u32>();
-            let end = tcp.seq.wrapping_add(length);
-            if (1..1 << 31).contains(&end.wrapping_sub(self.next[side])) {
-                self.next[side] = end;
-            }
-        }
         self.interfaces[side].get_or_insert(packet.interface);
         let volume = &mut self.volumes[side];
         volume.packets += 1;
         volume.bytes += u64::from(packet.wire_len);
         volume.payload_bytes += u64::from(tcp.payload_len);
+        volume.ip_bytes += u64::from(packet.ip_len.min(packet.wire_len));
         volume.tcp_flags |= tcp.flags;
         self.end = self.end.max(packet.ts_ns);
         self.touched = self.touched.max(now);
@@ -130,23 +126,42 @@ impl Flow {
         if side == 0 && f & ACK != 0 {
             self.acked = Some(tcp.ack);
         }
-        let mut word = String::new();
-        if f & SYN != 0 {
-            word.push(if f & ACK != 0 { 'h' } else { 's' });
+        let known: &[u8] = [b"SHFRDAIQ", b"shfrdaiq"][side];
+        let before = self.letters.iter().any(|letter| known.contains(letter));
+        let multiple = [SYN, FIN, RST].iter().filter(|flag| f & **flag != 0);
+        let letter = match multiple.count() {
+            0 if tcp.payload_len > 0 => Some(b'd'),
+            0 if f & ACK != 0 => Some(b'a'),
+            0 => None,
+            1 if f & SYN != 0 => Some(if f & ACK != 0 { b'h' } else { b's' }),
+            1 if f & FIN != 0 => Some(b'f'),
+            1 => Some(b'r'),
+            _ if f & FIN != 0 && f & RST != 0 => Some(b'i'),
+            _ => Some(b'q'),
+        };
+        if let Some(letter) = letter {
+            self.letter(if side == 0 {
+                letter.to_ascii_uppercase()
+            } else {
+                letter
+            });
         }
-        word.push_str(if f & FIN != 0 { "f" } else { "" });
-        word.push_str(if f & RST != 0 { "r" } else { "" });
-        if tcp.payload_len > 0 {
-            word.push('d');
-        } else if f & ACK != 0 && f & (SYN | FIN | RST) == 0 {
-            word.push('a');
+        if self.proven || self.midstream {
+            self.follow(tcp, side, self.server_isn.is_none() && !before);
         }
-        let word = if side == 0 { word.to_uppercase() } else { word };
-        word.bytes().for_each(|letter| self.letter(letter));
         // Attempts note a reset by its numbers only.
         if (self.proven || self.midstream) && f & RST != 0 && !was_closed {
             self.reset = Some(side);
         }
+    }
+
+    /// The numbers that an attempt's sides send next.
+    pub fn numbers(&self) -> [u32; 2] {
+        let next = |isn: u32, sent: u32| isn.wrapping_add(1).wrapping_add(sent);
+        [
+            next(self.isn, self.sent[0]),
+            self.server_isn.map_or(0, |isn| next(isn, self.sent[1])),
+        ]
     }
 
     /// How far the numbers of a segment are from what comes next.
@@ -190,7 +205,8 @@ impl Flow {
     }
 
     pub fn record(&self, attempt: bool, reason: EndReason) -> FlowEvent {
-        let mut letters = [0; 12];
+        let mut letters = [0; 16];
+        let [orig, resp] = self.volumes_now();
         letters[..self.letters.len()].copy_from_slice(&self.letters);
         FlowEvent::Ended(FlowRecord {
             tuple: FiveTuple {
@@ -203,8 +219,8 @@ impl Flow {
             isn: self.isn,
             start_ns: self.start,
             end_ns: self.end,
-            orig: self.volumes[0],
-            resp: self.volumes[1],
+            orig,
+            resp,
             conn_state: self.state(attempt),
             history: History { letters },
             reason,
@@ -223,6 +239,10 @@ impl Flow {
             saturated: false,
             reopened: self.reopened,
             shed: false,
+            tunnel: false,
+            interim: false,
+            part: 0,
+            since_ns: self.start,
             interface: self.interfaces[0].or(self.interfaces[1]).expect("seen"),
             interface_resp: self.interfaces[1].or(self.interfaces[0]).expect("seen"),
             vlan: [0; 2],

@@ -19,6 +19,7 @@ mod rules;
 mod tenants;
 mod traces;
 mod waits;
+mod zeek;
 
 const SECOND: i64 = 1_000_000_000;
 /// Packets that are looked up at once.

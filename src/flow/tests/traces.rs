@@ -25,6 +25,7 @@ pub(super) fn packet(ts_ns: i64, src: IpAddr, dst: IpAddr, transport: Transport)
     Packet {
         ts_ns,
         wire_len: 60,
+        ip_len: 40,
         interface: 0,
         vlan: [0; 2],
         vlan_count: 0,

@@ -23,7 +23,7 @@ use context::Context;
 use text::TextFormat;
 
 /// Every format that `--output` knows, by its word.
-pub static FORMATS: [&Registered; 3] = [&text::TEXT, &eve::EVE, &zeek::ZEEK];
+pub static FORMATS: [&Registered; 4] = [&text::TEXT, &eve::EVE, &zeek::ZEEK, &zeek::ZEEK_JSON];
 
 /// Renders records, each with its newline.
 pub trait Format: Send {

@@ -189,7 +189,10 @@ impl Format for Text {
                 let tuple = &flow.tuple;
                 let of = || Some((flow.interface, tuple.src, tuple.dst));
                 let more = |window: &mut Window<'_>| {
-                    endpoints(window, b"Flow ended: ", tuple);
+                    match flow.interim {
+                        false => endpoints(window, b"Flow ended: ", tuple),
+                        true => endpoints(window, b"Flow goes on: ", tuple),
+                    }
                     flow_line(window, flow);
                 };
                 self.begin(out, due_ns, of, more);
@@ -261,7 +264,7 @@ fn flow_line(window: &mut Window<'_>, flow: &FlowRecord) {
     window.put(b" ");
     window.word(flow.conn_state.word());
     window.put(b" ");
-    window.word(flow.reason.word());
+    window.word(flow.end_word());
     window.put(b" after ");
     let duration_ns = flow.end_ns.saturating_sub(flow.start_ns);
     if duration_ns < 0 {
@@ -272,6 +275,24 @@ fn flow_line(window: &mut Window<'_>, flow: &FlowRecord) {
     volume(window, &flow.orig);
     window.put(b", received ");
     volume(window, &flow.resp);
+    if flow.orig.is_irregular() | flow.resp.is_irregular() {
+        irregular(window, flow);
+    }
+}
+
+/// What each side has sent again, and what is missing of it.
+#[inline(never)]
+fn irregular(window: &mut Window<'_>, flow: &FlowRecord) {
+    let both = |window: &mut Window<'_>, count: fn(&Volume) -> u64| {
+        window.int(count(&flow.orig));
+        window.put(b"+");
+        window.int(count(&flow.resp));
+    };
+    window.put(b", retransmitted ");
+    both(window, |side| side.retransmitted_packets);
+    window.put(b" packets, missed ");
+    both(window, |side| side.missed_bytes);
+    window.put(b" bytes");
 }
 
 #[inline(always)]

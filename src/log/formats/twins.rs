@@ -128,6 +128,38 @@ fn letters(history: &History) -> String {
     letters.map(|letter| char::from(*letter)).collect()
 }
 
+fn eve_sums(flow: &FlowRecord) -> String {
+    let (orig, resp) = (&flow.orig, &flow.resp);
+    let mut line = format!(
+        ",\"ip_bytes_toserver\":{},\"ip_bytes_toclient\":{}",
+        orig.ip_bytes, resp.ip_bytes
+    );
+    let irregular = [orig, resp].map(|side| {
+        [
+            ("retransmitted_pkts", side.retransmitted_packets),
+            ("retransmitted_bytes", side.retransmitted_bytes),
+            ("missed_bytes", side.missed_bytes),
+        ]
+    });
+    if irregular.iter().flatten().any(|(_, count)| *count > 0) {
+        for ((name, to_server), (_, to_client)) in irregular[0].iter().zip(&irregular[1]) {
+            line += &format!(",\"{name}_toserver\":{to_server},\"{name}_toclient\":{to_client}");
+        }
+    }
+    if flow.tunnel {
+        line += ",\"tunnel\":true";
+    }
+    if flow.interim || flow.part > 0 {
+        line += &format!(
+            ",\"interim\":{},\"part\":{},\"since\":\"{}+0000\"",
+            flow.interim,
+            flow.part,
+            time(flow.since_ns, ISO)
+        );
+    }
+    line
+}
+
 fn eve_flow(event: &Event, flow: &FlowRecord, frames: bool, direction: &str) -> String {
     let vlan = &flow.vlan[..usize::from(flow.vlan_count)];
     let mut line = eve_head(
@@ -174,7 +206,7 @@ fn eve_flow(event: &Event, flow: &FlowRecord, frames: bool, direction: &str) -> 
         flow.conn_state,
         letters(&flow.history),
         flow.basis,
-        flow.reason,
+        flow.end_word(),
         orig.payload_bytes,
         resp.payload_bytes,
     );
@@ -182,6 +214,7 @@ fn eve_flow(event: &Event, flow: &FlowRecord, frames: bool, direction: &str) -> 
         ",\"gso\":{},\"midstream\":{},\"preexisting\":{},\"fragmented\":{},\"saturated\":{},\"shed\":{}",
         flow.gso, flow.midstream, flow.preexisting, flow.fragmented, flow.saturated, flow.shed,
     );
+    line += &eve_sums(flow);
     let other = name(flow.interface_resp);
     if flow.interface_resp != flow.interface && !other.is_empty() {
         line += &format!(",\"in_iface_resp\":{}", json(&other));
@@ -194,7 +227,13 @@ fn seconds(ns: u64) -> String {
     format!("{}.{:06}", ns / 1_000_000_000, ns / 1000 % 1_000_000)
 }
 
-fn zeek_row(flow: &FlowRecord, direction: &str) -> String {
+fn zeek_size(side: &Volume) -> u64 {
+    let once = u128::from(side.payload_bytes.max(side.retransmitted_bytes))
+        - u128::from(side.retransmitted_bytes);
+    u64::try_from(once + u128::from(side.missed_bytes)).unwrap_or(u64::MAX)
+}
+
+fn zeek_uid(flow: &FlowRecord) -> (String, String) {
     let tuple = &flow.tuple;
     let ids = ids(tuple, flow.isn);
     let mut hasher = SipHasher13::new_with_keys(0x7379_6e6c_6564_6765, 0x7a65_656b_5f75_6964);
@@ -217,7 +256,14 @@ fn zeek_row(flow: &FlowRecord, direction: &str) -> String {
         uid.push(letter.expect("a letter"));
         left /= 62;
     }
-    let start = flow.start_ns.div_euclid(1000);
+    let community_id = String::from_utf8_lossy(&ids.community_id);
+    (uid, community_id.into_owned())
+}
+
+fn zeek_row(flow: &FlowRecord, direction: &str) -> String {
+    let tuple = &flow.tuple;
+    let (uid, community_id) = zeek_uid(flow);
+    let start = flow.since_ns.div_euclid(1000);
     let sign = if start < 0 { "-" } else { "" };
     let start = format!("{sign}{}", seconds(start.unsigned_abs() * 1000));
     let proto = match tuple.proto {
@@ -226,14 +272,19 @@ fn zeek_row(flow: &FlowRecord, direction: &str) -> String {
         1 | 58 => "icmp",
         _ => "unknown_transport",
     };
-    let lasted = match flow.end_ns.saturating_sub(flow.start_ns) {
+    let lasted = match flow.end_ns.saturating_sub(flow.since_ns) {
         ns @ 1.. => format!(
             "{}\t{}\t{}",
             seconds(ns.unsigned_abs()),
-            flow.orig.payload_bytes,
-            flow.resp.payload_bytes
+            zeek_size(&flow.orig),
+            zeek_size(&flow.resp)
         ),
         _ => "-\t-\t-".to_owned(),
+    };
+    let missed = u128::from(flow.orig.missed_bytes) + u128::from(flow.resp.missed_bytes);
+    let missed = match flow.midstream {
+        true => 0,
+        false => u64::try_from(missed).unwrap_or(u64::MAX),
     };
     let local = |there: &str| match direction {
         "unknown" => "-",
@@ -245,7 +296,7 @@ fn zeek_row(flow: &FlowRecord, direction: &str) -> String {
         some => some,
     };
     format!(
-        "{start}\t{uid}\t{}\t{}\t{}\t{}\t{proto}\t-\t{lasted}\t{}\t{}\t{}\t-\t{history}\t{}\t-\t{}\t-\t-\t{}\n",
+        "{start}\t{uid}\t{}\t{}\t{}\t{}\t{proto}\t-\t{lasted}\t{}\t{}\t{}\t{missed}\t{history}\t{}\t{}\t{}\t{}\t-\t{}\t{}\n",
         tuple.src,
         tuple.src_port,
         tuple.dst,
@@ -254,8 +305,11 @@ fn zeek_row(flow: &FlowRecord, direction: &str) -> String {
         local("out"),
         local("in"),
         flow.orig.packets,
+        flow.orig.ip_bytes,
         flow.resp.packets,
-        String::from_utf8_lossy(&ids.community_id),
+        flow.resp.ip_bytes,
+        tuple.proto,
+        community_id,
     )
 }
 
@@ -284,17 +338,29 @@ fn text_flow(flow: &FlowRecord, full: bool, due_ns: i64) -> String {
     let lasted = flow.end_ns.saturating_sub(flow.start_ns);
     let sign = if lasted < 0 { "-" } else { "" };
     let mut line = format!(
-        "Flow ended: {} {} {} {} after {sign}{} s, sent {} packets {} bytes, received {} packets {} bytes",
+        "Flow {}: {} {} {} {} after {sign}{} s, sent {} packets {} bytes, received {} packets {} bytes",
+        if flow.interim { "goes on" } else { "ended" },
         text_ends(&flow.tuple),
         proto(flow.tuple.proto),
         flow.conn_state,
-        flow.reason,
+        flow.end_word(),
         seconds(lasted.unsigned_abs()),
         flow.orig.packets,
         flow.orig.bytes,
         flow.resp.packets,
         flow.resp.bytes,
     );
+    let [orig, resp] = [&flow.orig, &flow.resp];
+    let sums = [
+        orig.retransmitted_packets,
+        resp.retransmitted_packets,
+        orig.missed_bytes,
+        resp.missed_bytes,
+    ];
+    if sums.iter().any(|sum| *sum > 0) || orig.retransmitted_bytes | resp.retransmitted_bytes > 0 {
+        let [a, b, c, d] = sums;
+        line += &format!(", retransmitted {a}+{b} packets, missed {c}+{d} bytes");
+    }
     let format = if full { ISO } else { SPACED };
     let (due, end) = (time(due_ns, format), time(flow.end_ns, format));
     if due != end {
@@ -325,20 +391,23 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn volumes()(numbers in any::<[u64; 3]>(), shift in 0_u32..64, tcp_flags in any::<u8>()) -> Volume {
-        let [packets, bytes, payload_bytes] = numbers.map(|number| number >> shift);
-        Volume { packets, bytes, payload_bytes, tcp_flags }
+    fn volumes()(numbers in any::<[u64; 7]>(), shift in 0_u32..64, tcp_flags in any::<u8>()) -> Volume {
+        let [packets, bytes, payload_bytes, ip_bytes, retransmitted_packets, retransmitted_bytes, missed_bytes] =
+            numbers.map(|number| number >> shift);
+        Volume {
+            packets, bytes, payload_bytes, ip_bytes, retransmitted_packets, retransmitted_bytes, missed_bytes, tcp_flags,
+        }
     }
 }
 
 prop_compose! {
     fn flows()(
         tuple in tuples(), isn in any::<u32>(), start_ns in any::<i64>(), orig in volumes(), resp in volumes(),
-        lasted in prop_oneof![0_i64..3_000_000_000, any::<i64>()], words in any::<[usize; 3]>(), flags in any::<[bool; 7]>(),
-        letters in "[shfrdaSHFRDA^]{0,12}", interfaces in (0_u16..6, 0_u16..6), id in any::<u16>(),
-        vlan in any::<[u16; 2]>(), vlan_count in 0_u8..3,
+        lasted in prop_oneof![0_i64..3_000_000_000, any::<i64>()], words in any::<[usize; 3]>(), flags in any::<[bool; 9]>(),
+        letters in "[shfrdaiqgtSHFRDAIQGT^]{0,16}", interfaces in (0_u16..6, 0_u16..6), id in any::<u16>(),
+        vlan in any::<[u16; 2]>(), vlan_count in 0_u8..3, part in any::<u32>(), since_ns in any::<Option<i64>>(),
     ) -> FlowRecord {
-        let [gso, midstream, preexisting, fragmented, saturated, shed, joined] = flags;
+        let [gso, midstream, preexisting, fragmented, saturated, shed, joined, tunnel, interim] = flags;
         let mut history = History::default();
         history.letters[..letters.len()].copy_from_slice(letters.as_bytes());
         FlowRecord {
@@ -347,7 +416,8 @@ prop_compose! {
             history,
             reason: EndReason::ALL[words[1] % EndReason::COUNT],
             basis: Basis::ALL[words[2] % Basis::COUNT],
-            midstream, preexisting, gso, fragmented, saturated, reopened: false, shed,
+            midstream, preexisting, gso, fragmented, saturated, reopened: false, shed, tunnel, interim, part,
+            since_ns: since_ns.unwrap_or(start_ns),
             interface: interfaces.0, interface_resp: interfaces.1, vlan, vlan_count,
         }
     }

@@ -1,32 +1,48 @@
-//! Zeek's logs as tab-separated values: `conn.log` has flow records, `notice.log` detections.
+//! Zeek's logs as tab-separated values or JSON: `conn.log` has flow records, `notice.log` detections, `stats.log` the books.
 //!
 //! Field names, types and order are Zeek's (base/protocols/conn, base/frameworks/notice, with the field of the
-//! community-id plugin). Fields that the sensor does not know are unset: services, bytes of IP, gaps. As in Zeek, the
-//! duration and bytes of a flow are unset if it has no duration.
+//! community-id plugin). Fields that the sensor does not know are unset: services, tunnels. As in Zeek, the duration and
+//! bytes of a flow are unset if it has no duration, and the bytes of TCP are those of its sequence numbers: with gaps, and
+//! once each.
 
 use super::context::Context;
 use super::window::{Scratch, Window};
 use super::{Format, Registered, SinkKind, Stream, append, flow_id, siphash, text};
 use crate::books::record_kind::EventKind;
-use crate::flow::record::{FiveTuple, FlowRecord};
+use crate::flow::record::{FiveTuple, FlowRecord, Volume};
 use crate::inspect::detection::{Detection, Evidence};
 use crate::log::event::{Body, Event};
 use crate::log::notice::Notice;
 use crate::log::sinks::rotation::NameStamp;
+use json::Json;
+use stats::STATS;
 use std::io::Write as _;
 
 /// `zeek:DIR`.
 pub static ZEEK: Registered = Registered {
     word: "zeek",
-    about: "conn.log (flow records) and notice.log (scans) in a folder, as Zeek writes them",
-    renders: &[EventKind::Alert, EventKind::Flow],
+    about: "conn.log (flow records), notice.log (scans) and stats.log in a folder, as Zeek writes them",
+    renders: &RENDERS,
     events: &[EventKind::Alert, EventKind::Flow],
     services: false,
     sink_kind: SinkKind::Files(&STREAMS),
     open: |context, _| Box::new(Zeek::new(context.clone())),
 };
 
-static STREAMS: [Stream; 2] = [
+/// `zeek-json:DIR`.
+pub static ZEEK_JSON: Registered = Registered {
+    word: "zeek-json",
+    about: "the same files with JSON lines",
+    renders: &RENDERS,
+    events: &[EventKind::Alert, EventKind::Flow],
+    services: false,
+    sink_kind: SinkKind::Files(&JSON_STREAMS),
+    open: |context, _| Box::new(Json::new(Zeek::new(context.clone()))),
+};
+
+const RENDERS: [EventKind; 3] = [EventKind::Alert, EventKind::Flow, EventKind::Stats];
+
+static STREAMS: [Stream; 3] = [
     Stream {
         name: "conn",
         events: &[EventKind::Flow],
@@ -39,7 +55,30 @@ static STREAMS: [Stream; 2] = [
         begin: |out, opened_ns| begin(out, "notice", NOTICE, opened_ns),
         end,
     },
+    Stream {
+        name: "stats",
+        events: &[EventKind::Stats],
+        begin: |out, opened_ns| begin(out, "stats", STATS, opened_ns),
+        end,
+    },
 ];
+
+/// The same files without header and footer.
+static JSON_STREAMS: [Stream; 3] = {
+    const fn plain(name: &'static str, events: &'static [EventKind]) -> Stream {
+        Stream {
+            name,
+            events,
+            begin: |_, _| (),
+            end: |_, _| (),
+        }
+    }
+    [
+        plain("conn", &[EventKind::Flow]),
+        plain("notice", &[EventKind::Alert]),
+        plain("stats", &[EventKind::Stats]),
+    ]
+};
 
 /// Name and type of a field.
 type Field = (&'static str, &'static str);
@@ -66,6 +105,7 @@ const CONN: &[Field] = &[
     ("resp_pkts", "count"),
     ("resp_ip_bytes", "count"),
     ("tunnel_parents", "set[string]"),
+    ("ip_proto", "count"),
     ("community_id", "string"),
 ];
 
@@ -182,29 +222,31 @@ impl Zeek {
         self.scratch.append(out, |window| {
             let ids = flow_id::ids(tuple, flow.isn);
             let mut row = Row(window);
-            row.seconds(flow.start_ns);
+            row.seconds(flow.since_ns);
             row.put(|window| window.put(&uid(flow, ids.flow_id)));
             for (address, port) in [(tuple.src, tuple.src_port), (tuple.dst, tuple.dst_port)] {
                 row.put(|window| window.ip(address));
                 row.put(|window| window.port(port));
             }
             row.word(proto(tuple)).unset(1);
-            let lasted_ns = flow.end_ns.saturating_sub(flow.start_ns);
+            let lasted_ns = flow.end_ns.saturating_sub(flow.since_ns);
             if lasted_ns > 0 {
                 row.seconds(lasted_ns);
-                row.int(flow.orig.payload_bytes);
-                row.int(flow.resp.payload_bytes);
+                row.int(size(&flow.orig));
+                row.int(size(&flow.resp));
             } else {
                 row.unset(3);
             }
             row.word(flow.conn_state.word());
-            row.put(|window| window.put(locals(direction))).unset(1);
+            row.put(|window| window.put(locals(direction)));
+            row.int(missed(flow));
             row.put(|window| match flow.history.len() {
                 0 => window.put(b"-"),
                 len => window.put_first(&flow.history.letters, len),
             });
-            row.int(flow.orig.packets).unset(1);
-            row.int(flow.resp.packets).unset(2);
+            row.int(flow.orig.packets).int(flow.orig.ip_bytes);
+            row.int(flow.resp.packets).int(flow.resp.ip_bytes);
+            row.unset(1).int(tuple.proto.into());
             window.put(&ids.community_id);
             window.put(b"\n");
         });
@@ -259,13 +301,34 @@ impl Format for Zeek {
             Body::Flow(flow) => self.flow(out, flow),
             Body::Alert(detection) => self.detection(out, detection),
             Body::NewConnection(_) | Body::Folded(_) => {
-                unreachable!("`renders` names flows and alerts alone")
+                unreachable!("`renders` names flows, alerts and statistics alone")
             }
         }
     }
 
-    fn notice(&mut self, _: &mut Vec<u8>, _: &Notice, _: i64) {
-        unreachable!("`renders` names flows and alerts alone")
+    fn notice(&mut self, out: &mut Vec<u8>, notice: &Notice, _: i64) {
+        let Notice::Stats { ts_ns, stats } = notice else {
+            unreachable!("`renders` names flows, alerts and statistics alone")
+        };
+        self.scratch.append(out, |window| {
+            Row(window).seconds(*ts_ns);
+        });
+        out.extend_from_slice(&self.peer);
+        stats::rest_of_row(out, stats);
+    }
+}
+
+/// Payload by sequence numbers.
+fn size(side: &Volume) -> u64 {
+    let once = side.payload_bytes.saturating_sub(side.retransmitted_bytes);
+    once.saturating_add(side.missed_bytes)
+}
+
+/// Zeek reports no gaps of a connection whose beginning was not seen (`report_gaps_for_partial`).
+fn missed(flow: &FlowRecord) -> u64 {
+    match flow.midstream {
+        true => 0,
+        false => (flow.orig.missed_bytes).saturating_add(flow.resp.missed_bytes),
     }
 }
 
@@ -342,5 +405,7 @@ fn escaped(out: &mut Vec<u8>, text: &str) {
     }
 }
 
+mod json;
+mod stats;
 #[cfg(test)]
 mod tests;

@@ -1,13 +1,15 @@
 //! A connection to its two parts, and back.
 
 use super::{
-    BY_DATA, Cold, FLIPPED, FRAGMENTED, GSO, Hot, PREEXISTING, PROVEN, REOPENED, RESET_ORIG,
-    RESET_RESP, RIVAL, SATURATED, SPLIT, SYNACK, TCP, TWIN, high, key, low, whole,
+    BY_DATA, COUNT_BITS, COUNT_MASK, Cold, FLIPPED, FRAGMENTED, GSO, Hot, PREEXISTING, PROVEN,
+    REOPENED, RESET_ORIG, RESET_RESP, RIVAL, SATURATED, SPLIT, SYNACK, TCP, TUNNEL, TWIN, high,
+    key, low, upper,
 };
 use crate::decode::vlan;
 use crate::flow::conn::Conn;
-use crate::flow::record::{Basis, Volume};
-use crate::flow::tcp::{self, Sender};
+use crate::flow::letters;
+use crate::flow::record::{Basis, History, Volume};
+use crate::flow::tcp::Sender;
 
 pub fn pack(conn: &Conn) -> (Hot, Cold) {
     // The client's interface is that of its SYN, also where the SYN is in an older record.
@@ -30,48 +32,69 @@ pub fn pack(conn: &Conn) -> (Hot, Cold) {
         (TWIN, conn.twin),
     ];
     let sides = [&conn.orig, &conn.resp];
-    let hot = Hot {
+    let link = |side: &Volume| side.bytes.saturating_sub(side.ip_bytes);
+    let counts =
+        |side: &Volume| (low(link(side)) & COUNT_MASK) << 16 | low(side.packets) & COUNT_MASK;
+    let mut hot = Hot {
         touched_ns: conn.touched_ns,
         end_ns: conn.end_ns,
         ends: conn.key.ends(),
         ports: conn.key.ports,
         kind: conn.key.kind(),
-        packets: sides.map(|side| low(side.packets)),
+        counts: sides.map(counts),
         bytes: sides.map(|side| low(side.bytes)),
-        payload: sides.map(|side| low(side.payload_bytes)),
+        next: conn.next,
         flags: flags
             .iter()
             .fold(0, |all, (flag, set)| all | (flag * u16::from(*set))),
-        seen: tcp::bits_of(&conn.history),
+        seen: letters::bits_of(&conn.history),
         interface: conn.interface,
         tcp_flags: sides.map(|side| side.tcp_flags),
     };
-    let cold = Cold {
-        src: conn.key.src,
-        dst: conn.key.dst,
+    if conn.key.proto() != TCP {
+        hot.next = sides.map(|side| low(side.payload_bytes));
+    }
+    let tunnel = if conn.tunnel { TUNNEL } else { 0 };
+    let mut cold = Cold {
         start_ns: conn.start_ns,
-        packets: sides.map(|side| high(side.packets)),
+        ends: [conn.key.src, conn.key.dst].map(upper),
+        packets: sides.map(|side| low(side.packets >> COUNT_BITS)),
+        link: sides.map(|side| low(link(side) >> COUNT_BITS)),
         bytes: sides.map(|side| high(side.bytes)),
-        payload: sides.map(|side| high(side.payload_bytes)),
         isn: conn.isn,
-        history: conn.history,
-        vlan: vlan::pack_under(conn.key.tags(), conn.vlan, conn.vlan_count),
-        next: conn.next,
-        interfaces: [conn.interface, conn.interface_resp],
+        history: (&conn.history).into(),
+        vlan: vlan::pack_under(conn.key.tags(), conn.vlan, conn.vlan_count) | tunnel,
+        interface_resp: conn.interface_resp,
+        ..Cold::default()
     };
+    for (i, side) in sides.into_iter().enumerate() {
+        hot.set_payload(&mut cold, i, side.payload_bytes);
+    }
+    debug_assert!(
+        sides.iter().all(|side| side.missed_bytes == 0),
+        "followed later"
+    );
     (hot, cold)
 }
 
 pub fn unpack(hot: &Hot, cold: &Cold) -> Conn {
-    let side = |i: usize| Volume {
-        packets: whole(hot.packets[i], cold.packets[i]),
-        bytes: whole(hot.bytes[i], cold.bytes[i]),
-        payload_bytes: whole(hot.payload[i], cold.payload[i]),
-        tcp_flags: hot.tcp_flags[i],
+    let volume = |sender: Sender| {
+        let i = sender as usize;
+        let bytes = u64::from(cold.bytes[i]) << 32 | u64::from(hot.bytes[i]);
+        Volume {
+            packets: hot.packets(cold)[i],
+            bytes,
+            payload_bytes: hot.payload(cold, i),
+            ip_bytes: bytes.saturating_sub(hot.link(cold, i)),
+            retransmitted_packets: cold.retransmitted_packets[i].into(),
+            retransmitted_bytes: cold.retransmitted_bytes[i].into(),
+            missed_bytes: hot.missed(cold, sender),
+            tcp_flags: hot.tcp_flags[i],
+        }
     };
-    let [interface, interface_resp] = match hot.has(SPLIT) {
-        true => cold.interfaces,
-        false => [hot.interface; 2],
+    let interface_resp = match hot.has(SPLIT) {
+        true => cold.interface_resp,
+        false => hot.interface,
     };
     let (vlan, vlan_count) = vlan::unpack(cold.vlan);
     let basis = match hot.flags & (PROVEN | SYNACK | BY_DATA) {
@@ -85,22 +108,23 @@ pub fn unpack(hot: &Hot, cold: &Cold) -> Conn {
         start_ns: cold.start_ns,
         end_ns: hot.end_ns,
         touched_ns: hot.touched_ns,
-        orig: side(0),
-        resp: side(1),
+        orig: volume(Sender::Orig),
+        resp: volume(Sender::Resp),
         isn: cold.isn,
-        history: cold.history,
-        interface,
+        history: History::from(cold.history),
+        interface: hot.interface,
         interface_resp,
         vlan,
         vlan_count,
         rival: hot.has(RIVAL),
         twin: hot.has(TWIN),
-        next: cold.next,
+        next: hot.next,
         reset: hot.reset(),
         basis,
         midstream: !hot.has_attempt() && hot.proto() == TCP,
         flipped: hot.has(FLIPPED),
         preexisting: hot.has(PREEXISTING),
+        tunnel: cold.vlan & TUNNEL != 0,
         gso: hot.has(GSO),
         fragmented: hot.has(FRAGMENTED),
         saturated: hot.has(SATURATED),

@@ -43,7 +43,12 @@ pub fn volumes(window: &mut Window<'_>, flow: &FlowRecord, start: &mut Stamp, en
 
 /// Appends `,"synledger":{…}`: the members that Suricata does not have.
 #[inline(always)]
-pub fn ours(window: &mut Window<'_>, flow: &FlowRecord, direction: &'static str) {
+pub fn ours(
+    window: &mut Window<'_>,
+    flow: &FlowRecord,
+    direction: &'static str,
+    since: &mut Stamp,
+) {
     window.put(b",\"synledger\":{\"isn\":");
     window.int(u64::from(flow.isn));
     window.put(b",\"direction\":\"");
@@ -55,7 +60,7 @@ pub fn ours(window: &mut Window<'_>, flow: &FlowRecord, direction: &'static str)
     window.put(b"\",\"basis\":\"");
     window.word(flow.basis.word());
     window.put(b"\",\"end_reason\":\"");
-    window.word(flow.reason.word());
+    window.word(flow.end_word());
     window.put(b"\",\"payload_bytes_toserver\":");
     window.int(flow.orig.payload_bytes);
     window.put(b",\"payload_bytes_toclient\":");
@@ -63,23 +68,72 @@ pub fn ours(window: &mut Window<'_>, flow: &FlowRecord, direction: &'static str)
     let (gso, seen_late) = (flow.gso, flow.midstream | flow.preexisting);
     // Of most flows none is set: one text.
     if !(gso | seen_late | flow.fragmented | flow.saturated | flow.shed) {
-        return window.put(
+        window.put(
             b",\"gso\":false,\"midstream\":false,\"preexisting\":false,\"fragmented\":false,\"saturated\":false,\
-              \"shed\":false}",
+              \"shed\":false",
         );
+    } else {
+        for (member, set) in [
+            (",\"gso\":", gso),
+            (",\"midstream\":", flow.midstream),
+            (",\"preexisting\":", flow.preexisting),
+            (",\"fragmented\":", flow.fragmented),
+            (",\"saturated\":", flow.saturated),
+            (",\"shed\":", flow.shed),
+        ] {
+            window.word(member);
+            window.boolean(set);
+        }
     }
-    for (member, set) in [
-        (",\"gso\":", gso),
-        (",\"midstream\":", flow.midstream),
-        (",\"preexisting\":", flow.preexisting),
-        (",\"fragmented\":", flow.fragmented),
-        (",\"saturated\":", flow.saturated),
-        (",\"shed\":", flow.shed),
-    ] {
-        window.word(member);
-        window.boolean(set);
+    window.put(b",\"ip_bytes_toserver\":");
+    window.int(flow.orig.ip_bytes);
+    window.put(b",\"ip_bytes_toclient\":");
+    window.int(flow.resp.ip_bytes);
+    if flow.orig.is_irregular() | flow.resp.is_irregular() {
+        irregular(window, flow);
+    }
+    if flow.tunnel {
+        window.put(b",\"tunnel\":true");
+    }
+    if flow.interim | (flow.part > 0) {
+        window.put(b",\"interim\":");
+        window.boolean(flow.interim);
+        window.put(b",\"part\":");
+        window.int(flow.part.into());
+        window.put(b",\"since\":\"");
+        since.put_micros(window, flow.since_ns);
+        window.put(b"\"");
     }
     window.put(b"}");
+}
+
+/// What was sent again and what is missing; most flows have nothing of it.
+#[inline(never)]
+fn irregular(window: &mut Window<'_>, flow: &FlowRecord) {
+    let (orig, resp) = (&flow.orig, &flow.resp);
+    for (member, count) in [
+        (
+            ",\"retransmitted_pkts_toserver\":",
+            orig.retransmitted_packets,
+        ),
+        (
+            ",\"retransmitted_pkts_toclient\":",
+            resp.retransmitted_packets,
+        ),
+        (
+            ",\"retransmitted_bytes_toserver\":",
+            orig.retransmitted_bytes,
+        ),
+        (
+            ",\"retransmitted_bytes_toclient\":",
+            resp.retransmitted_bytes,
+        ),
+        (",\"missed_bytes_toserver\":", orig.missed_bytes),
+        (",\"missed_bytes_toclient\":", resp.missed_bytes),
+    ] {
+        window.word(member);
+        window.int(count);
+    }
 }
 
 /// Suricata's flow states.

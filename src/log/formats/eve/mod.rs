@@ -167,7 +167,7 @@ impl Eve {
             vlan(window, &flow.vlan, flow.vlan_count);
             endpoints(window, &flow.tuple, &ids);
             flow::volumes(window, flow, start, end);
-            flow::ours(window, flow, direction);
+            flow::ours(window, flow, direction, start);
             window.put(b"}\n");
         };
         self.begin(out, event, Some(flow.interface), more);

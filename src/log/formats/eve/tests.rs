@@ -80,7 +80,7 @@ fn a_flow_shares_its_id_with_its_attempt() {
             "basis": "handshake", "end_reason": "fin",
             "payload_bytes_toserver": 934, "payload_bytes_toclient": 4081,
             "gso": true, "midstream": false, "preexisting": false, "fragmented": false,
-            "saturated": false, "shed": false,
+            "saturated": false, "shed": false, "ip_bytes_toserver": 1094, "ip_bytes_toclient": 4209,
         })
     );
 }
@@ -348,6 +348,10 @@ fn the_longest_records_are_whole() {
         packets: u64::MAX,
         bytes: u64::MAX,
         payload_bytes: u64::MAX,
+        ip_bytes: u64::MAX,
+        retransmitted_packets: u64::MAX,
+        retransmitted_bytes: u64::MAX,
+        missed_bytes: u64::MAX,
         tcp_flags: 0xff,
     };
     let mut eve = Eve::new(Context {
@@ -383,7 +387,7 @@ fn the_longest_records_are_whole() {
             resp: volume,
             conn_state: ConnState::Rstos0,
             history: History {
-                letters: [b'S'; 12],
+                letters: [b'S'; 16],
             },
             reason: EndReason::Unanswered,
             basis: Basis::Handshake,

@@ -46,7 +46,7 @@ fn a_file_begins_and_ends_as_zeeks_do() {
     assert!(lines[6].starts_with("#fields\tts\tuid\tid.orig_h\tid.orig_p\t"));
     assert!(lines[7].starts_with("#types\ttime\tstring\taddr\tport\t"));
     assert_eq!(lines[8], "#close\t2021-04-28-16-28-05");
-    for (path, fields) in [("conn", CONN), ("notice", NOTICE)] {
+    for (path, fields) in [("conn", CONN), ("notice", NOTICE), ("stats", STATS)] {
         let lines = header(path, fields);
         let columns = |line: &str| line.split('\t').count();
         assert_eq!(columns(&lines[6]), columns(&lines[7]));
@@ -72,7 +72,11 @@ fn a_flow_is_a_row_of_conn_log() {
     assert_eq!((named("local_orig"), named("local_resp")), ("F", "T"));
     assert_eq!(named("orig_pkts"), record.orig.packets.to_string());
     assert_eq!(named("orig_bytes"), record.orig.payload_bytes.to_string());
-    assert_eq!((named("orig_ip_bytes"), named("missed_bytes")), ("-", "-"));
+    let ip_bytes = record.orig.ip_bytes.to_string();
+    assert_eq!(
+        (named("orig_ip_bytes"), named("missed_bytes")),
+        (ip_bytes.as_str(), "0")
+    );
     assert!(named("community_id").starts_with("1:"));
     let uid = named("uid");
     assert!(
@@ -93,7 +97,7 @@ fn what_has_no_duration_has_no_bytes_and_times_have_six_decimals() {
     let with = |start_ns, end_ns| {
         let mut event = samples::flow();
         if let Body::Flow(flow) = &mut event.body {
-            (flow.start_ns, flow.end_ns) = (start_ns, end_ns);
+            (flow.start_ns, flow.since_ns, flow.end_ns) = (start_ns, start_ns, end_ns);
         }
         row(&event, "in")
     };
@@ -154,4 +158,51 @@ fn names_cannot_break_a_row() {
     ] {
         assert_eq!(is(text), written);
     }
+}
+
+#[test]
+fn json_has_the_members_that_are_set() {
+    let context = zeek("in").context;
+    let mut json = Json::new(Zeek::new(Context {
+        host: "caf\u{e9} \\ 1".into(),
+        ..context
+    }));
+    let mut out = Vec::new();
+    json.event(&mut out, &samples::flow(), 0);
+    json.event(
+        &mut out,
+        &samples::alert(&samples::scan(Phase::Started, vec![(80, 83)], 4)),
+        0,
+    );
+    json.notice(&mut out, &samples::stats(), 0);
+    let text = String::from_utf8(out).expect("UTF-8");
+    let lines = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"));
+    let [flow, notice, stats]: [serde_json::Value; 3] =
+        lines.collect::<Vec<_>>().try_into().expect("three lines");
+    assert_eq!(flow["id.orig_h"], "192.0.2.56");
+    assert_eq!(
+        (&flow["id.resp_p"], &flow["local_resp"]),
+        (&80.into(), &true.into())
+    );
+    assert_eq!(
+        (&flow["missed_bytes"], &flow["ip_proto"]),
+        (&0.into(), &6.into())
+    );
+    assert_eq!(flow["duration"], 2.000_001);
+    assert!(flow.get("service").is_none() && flow.get("tunnel_parents").is_none());
+    assert_eq!(notice["note"], "Scan::Port_Scan");
+    assert_eq!(notice["peer_descr"], "caf\u{e9} \\ 1");
+    assert_eq!(notice["actions"], serde_json::json!(["Notice::ACTION_LOG"]));
+    assert_eq!(notice["email_dest"], serde_json::json!([]));
+    assert_eq!(
+        (&stats["pkts_link"], &stats["pkts_dropped"]),
+        (&150.into(), &7.into())
+    );
+    assert_eq!(
+        (&stats["pkts_proc"], &stats["tcp_conns"]),
+        (&143.into(), &93.into())
+    );
+    assert!(stats.get("mem").is_none());
 }
