@@ -40,16 +40,23 @@ impl Letters {
     }
 }
 
+/// The number of each letter of [`NUMBERED`]; of every other byte 0.
+#[allow(clippy::cast_possible_truncation, reason = "at most 21")]
+const NUMBERS: [u8; 256] = {
+    let (mut numbers, mut at) = ([0; 256], 0);
+    while at < NUMBERED.len() {
+        at += 1;
+        numbers[NUMBERED[at - 1] as usize] = at as u8;
+    }
+    numbers
+};
+
 impl From<&History> for Letters {
     #[allow(clippy::cast_possible_truncation, reason = "a part of a word")]
     fn from(history: &History) -> Self {
-        let number = |letter: u8| {
-            let place = NUMBERED.iter().position(|known| *known == letter);
-            place.map_or(0, |place| place as u128 + 1)
-        };
-        let numbers = history.letters.iter().zip(0..);
-        let bits = numbers.fold(0, |bits, (letter, nth)| {
-            bits | number(*letter) << (NUMBER_BITS * nth)
+        let letters = history.letters.iter().take(history.len());
+        let bits = letters.zip(0..).fold(0, |bits, (letter, nth)| {
+            bits | u128::from(NUMBERS[usize::from(*letter)]) << (NUMBER_BITS * nth)
         });
         Self {
             words: [0, 32, 64].map(|from| (bits >> from) as u32),
@@ -58,18 +65,20 @@ impl From<&History> for Letters {
 }
 
 impl From<Letters> for History {
+    #[allow(clippy::cast_possible_truncation, reason = "the lowest bits")]
     fn from(letters: Letters) -> Self {
-        let bits = letters.bits();
-        let letter = |nth: usize| {
-            let number = bits >> (nth * NUMBER_BITS as usize) & ((1 << NUMBER_BITS) - 1);
-            match usize::try_from(number) {
-                Ok(number @ 1..) => NUMBERED.get(number - 1).copied().unwrap_or(0),
-                _ => 0,
+        let (mut history, mut bits) = (Self::default(), letters.bits());
+        for place in &mut history.letters {
+            // Most histories are short.
+            if bits == 0 {
+                break;
             }
-        };
-        Self {
-            letters: std::array::from_fn(letter),
+            let number = bits as usize & ((1 << NUMBER_BITS) - 1);
+            let letter = NUMBERED.get(number.wrapping_sub(1));
+            *place = letter.copied().unwrap_or(0);
+            bits >>= NUMBER_BITS;
         }
+        history
     }
 }
 
