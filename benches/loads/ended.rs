@@ -11,7 +11,9 @@ pub fn ended(number: u32) -> Event {
         packets,
         bytes: 54 * packets + payload_bytes,
         payload_bytes,
+        ip_bytes: 40 * packets + payload_bytes,
         tcp_flags: 0x1b,
+        ..Volume::default()
     };
     let body = Body::Flow(FlowRecord {
         tuple: tuple(number),
@@ -35,6 +37,10 @@ pub fn ended(number: u32) -> Event {
         saturated: false,
         reopened: false,
         shed: false,
+        tunnel: false,
+        interim: false,
+        part: 0,
+        since_ns: end_ns - 1_000_000_000,
         interface: 0,
         interface_resp: 0,
         vlan: [0; 2],

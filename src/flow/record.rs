@@ -229,6 +229,14 @@ pub struct Volume {
     pub bytes: u64,
     /// Transport payload bytes.
     pub payload_bytes: u64,
+    /// Bytes of those packets from the IP header on, by its length field: no link header, no padding.
+    pub ip_bytes: u64,
+    /// TCP segments with payload that end where this side had been before: sent again, or late (Zeek's `t`).
+    pub retransmitted_packets: u64,
+    /// Payload bytes of TCP that had been seen before.
+    pub retransmitted_bytes: u64,
+    /// Bytes of TCP that this side has passed by sequence number, and that were not seen: gaps.
+    pub missed_bytes: u64,
     /// TCP flags seen, or-ed.
     pub tcp_flags: u8,
 }
@@ -291,6 +299,16 @@ pub struct FlowRecord {
     pub reopened: bool,
     /// Live: packets of its class were shed while it was open, so its volumes may be too small.
     pub shed: bool,
+    /// Its packets came out of a tunnel (`--decap`).
+    pub tunnel: bool,
+    /// The flow goes on: `--active-timeout` has passed since it began or since the record before. `reason` is
+    /// [`EndReason::Timeout`] then.
+    pub interim: bool,
+    /// Records of this flow before this one. Volumes count from `since_ns` on, so that the sum over all records of a flow
+    /// is the flow; `start_ns`, flags, history and state are those of the whole flow so far.
+    pub part: u32,
+    /// From when on the volumes count: `start_ns`, or the deadline that made the record before this one.
+    pub since_ns: i64,
     /// Where the originator's first frame was seen: index into the run's table of interfaces.
     pub interface: u16,
     /// Where the responder's was, or the same.
@@ -299,6 +317,16 @@ pub struct FlowRecord {
     pub vlan: [u16; 2],
     /// How many of `vlan` are set.
     pub vlan_count: u8,
+}
+
+impl FlowRecord {
+    /// Why the record was made: `active` for one of a flow that goes on, else the word of its reason.
+    pub fn end_word(&self) -> &'static str {
+        match self.interim {
+            true => "active",
+            false => self.reason.word(),
+        }
+    }
 }
 
 /// When an event happened.

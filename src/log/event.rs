@@ -111,7 +111,7 @@ impl Body {
 fn flow_order(flow: &FlowRecord) -> impl Ord {
     let key = (flow.tuple, flow.id, flow.joined);
     let content = (flow.start_ns, key, flow.isn);
-    (content, flow.midstream, flow.reason, flow.end_ns)
+    (content, flow.midstream, flow.reason, flow.end_ns, flow.part)
 }
 
 impl Event {
@@ -132,6 +132,7 @@ impl Event {
             Body::NewConnection(attempt) => shift(&mut attempt.ts_ns),
             Body::Flow(flow) => {
                 shift(&mut flow.start_ns);
+                shift(&mut flow.since_ns);
                 shift(&mut flow.end_ns);
             }
             Body::Alert(detection) => {

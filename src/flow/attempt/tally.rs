@@ -46,6 +46,7 @@ impl Tally {
             bytes: u64::from(self.bytes[i]),
             payload_bytes: u64::from(self.payload[i]),
             tcp_flags: self.flags[i],
+            ..Volume::default()
         }
     }
 

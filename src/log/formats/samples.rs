@@ -73,7 +73,9 @@ pub fn flow_record() -> FlowRecord {
         packets,
         bytes,
         payload_bytes: bytes - 60 * packets / 2,
+        ip_bytes: bytes - 14 * packets,
         tcp_flags: 0x1b,
+        ..Volume::default()
     };
     FlowRecord {
         tuple: attempt.tuple,
@@ -97,6 +99,10 @@ pub fn flow_record() -> FlowRecord {
         saturated: false,
         reopened: false,
         shed: false,
+        tunnel: false,
+        interim: false,
+        part: 0,
+        since_ns: TS_NS,
         interface: 0,
         interface_resp: 0,
         vlan: [10, 0],

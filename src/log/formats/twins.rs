@@ -325,20 +325,23 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn volumes()(numbers in any::<[u64; 3]>(), shift in 0_u32..64, tcp_flags in any::<u8>()) -> Volume {
-        let [packets, bytes, payload_bytes] = numbers.map(|number| number >> shift);
-        Volume { packets, bytes, payload_bytes, tcp_flags }
+    fn volumes()(numbers in any::<[u64; 7]>(), shift in 0_u32..64, tcp_flags in any::<u8>()) -> Volume {
+        let [packets, bytes, payload_bytes, ip_bytes, retransmitted_packets, retransmitted_bytes, missed_bytes] =
+            numbers.map(|number| number >> shift);
+        Volume {
+            packets, bytes, payload_bytes, ip_bytes, retransmitted_packets, retransmitted_bytes, missed_bytes, tcp_flags,
+        }
     }
 }
 
 prop_compose! {
     fn flows()(
         tuple in tuples(), isn in any::<u32>(), start_ns in any::<i64>(), orig in volumes(), resp in volumes(),
-        lasted in prop_oneof![0_i64..3_000_000_000, any::<i64>()], words in any::<[usize; 3]>(), flags in any::<[bool; 7]>(),
+        lasted in prop_oneof![0_i64..3_000_000_000, any::<i64>()], words in any::<[usize; 3]>(), flags in any::<[bool; 9]>(),
         letters in "[shfrdaSHFRDA^]{0,12}", interfaces in (0_u16..6, 0_u16..6), id in any::<u16>(),
-        vlan in any::<[u16; 2]>(), vlan_count in 0_u8..3,
+        vlan in any::<[u16; 2]>(), vlan_count in 0_u8..3, part in any::<u32>(),
     ) -> FlowRecord {
-        let [gso, midstream, preexisting, fragmented, saturated, shed, joined] = flags;
+        let [gso, midstream, preexisting, fragmented, saturated, shed, joined, tunnel, interim] = flags;
         let mut history = History::default();
         history.letters[..letters.len()].copy_from_slice(letters.as_bytes());
         FlowRecord {
@@ -347,7 +350,8 @@ prop_compose! {
             history,
             reason: EndReason::ALL[words[1] % EndReason::COUNT],
             basis: Basis::ALL[words[2] % Basis::COUNT],
-            midstream, preexisting, gso, fragmented, saturated, reopened: false, shed,
+            midstream, preexisting, gso, fragmented, saturated, reopened: false, shed, tunnel, interim, part,
+            since_ns: start_ns,
             interface: interfaces.0, interface_resp: interfaces.1, vlan, vlan_count,
         }
     }

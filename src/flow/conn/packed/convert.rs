@@ -68,6 +68,7 @@ pub fn unpack(hot: &Hot, cold: &Cold) -> Conn {
         bytes: whole(hot.bytes[i], cold.bytes[i]),
         payload_bytes: whole(hot.payload[i], cold.payload[i]),
         tcp_flags: hot.tcp_flags[i],
+        ..Volume::default()
     };
     let [interface, interface_resp] = match hot.has(SPLIT) {
         true => cold.interfaces,

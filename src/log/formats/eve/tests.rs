@@ -348,6 +348,10 @@ fn the_longest_records_are_whole() {
         packets: u64::MAX,
         bytes: u64::MAX,
         payload_bytes: u64::MAX,
+        ip_bytes: u64::MAX,
+        retransmitted_packets: u64::MAX,
+        retransmitted_bytes: u64::MAX,
+        missed_bytes: u64::MAX,
         tcp_flags: 0xff,
     };
     let mut eve = Eve::new(Context {
