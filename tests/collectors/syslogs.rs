@@ -113,12 +113,13 @@ fn rsyslogd_takes_each_record_by_each_transport() {
     let (udp, tcp) = (rsyslogd.udp, rsyslogd.tcp);
     let socket = format!("unix://{}/log", dir.path().display());
     let targets = [
-        (format!("udp://127.0.0.1:{udp}"), false),
+        (format!("udp://127.0.0.1:{udp},pace=2000"), false),
         (format!("tcp://127.0.0.1:{tcp}"), false),
         (socket, true),
     ];
     let (mut sum, mut seen) = (0, 0);
-    for capture in captures(dir.path()).iter().take(5) {
+    // The smaller ones of the crafted: rsyslogd may lose datagrams of a burst.
+    for capture in &captures(dir.path())[5..10] {
         for (target, is_local) in &targets {
             for format in ["syslog", "cef"] {
                 let records = read(capture, dir.path(), &format!("{format}:{target}"));
