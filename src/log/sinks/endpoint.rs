@@ -57,7 +57,10 @@ impl Endpoint {
             None if text.starts_with('/') => (Transport::Unix.word(), text),
             None => return Err(format!("\"{text}\" names no transport")),
         };
-        let known = word.parse::<Transport>().ok().filter(|transport| has(*transport));
+        let known = word
+            .parse::<Transport>()
+            .ok()
+            .filter(|transport| has(*transport));
         let Some(transport) = known else {
             return Err(format!("\"{word}\" is no transport of it"));
         };
