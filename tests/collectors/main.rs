@@ -10,7 +10,7 @@ mod wire;
 use common::corpus;
 use craft::PcapFormat;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// How long a test waits for anything.
@@ -48,20 +48,60 @@ fn captures(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Whether a program is installed; prints what is skipped without it.
-fn installed(program: &str, package: &str) -> bool {
-    let found = Command::new("sh")
-        .args([
-            "-c",
-            &format!("PATH=$PATH:/usr/sbin:/sbin command -v {program}"),
-        ])
-        .stdout(Stdio::null())
-        .status();
-    let found = found.is_ok_and(|status| status.success());
-    if !found {
-        eprintln!("skipped: {program} is not installed (Debian package {package})");
+/// The folder of the libraries of a package, as Debian names it.
+fn libraries() -> String {
+    format!("usr/lib/{}-linux-gnu", std::env::consts::ARCH)
+}
+
+/// A program of a package: installed, or unpacked by `make test`.
+struct Program {
+    /// What its paths begin with.
+    root: PathBuf,
+    path: PathBuf,
+}
+
+/// Finds it; prints `skipped` if it is nowhere.
+fn program(package: &str, name: &str) -> Option<Program> {
+    let unpacked = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/unpacked");
+    for root in [PathBuf::from("/"), unpacked.join(package)] {
+        for folder in ["usr/bin", "usr/sbin"] {
+            let path = root.join(folder).join(name);
+            if path.is_file() {
+                return Some(Program { root, path });
+            }
+        }
     }
-    found
+    eprintln!("skipped: {name} is not installed (package {package})");
+    None
+}
+
+impl Program {
+    /// A path of its package.
+    fn file(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
+    /// It, with the libraries that were unpacked beside it.
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.path);
+        command.env("LD_LIBRARY_PATH", self.file(&libraries()));
+        command
+    }
+}
+
+/// The crafted captures of at most `bytes`, in `dir`.
+fn small_captures(dir: &Path, bytes: usize) -> Vec<PathBuf> {
+    let crafted = craft::scenarios(1).into_iter().chain(craft::probes(1));
+    let mut files = Vec::new();
+    for capture in crafted.filter(|one| one.interfaces() == 1) {
+        let pcap = capture.to_pcap(PcapFormat::NANOS);
+        if pcap.len() <= bytes {
+            let path = dir.join(format!("small-{}.pcap", capture.name));
+            std::fs::write(&path, pcap).expect("a file");
+            files.push(path);
+        }
+    }
+    files
 }
 
 fn wait_for(what: &str, mut happened: impl FnMut() -> bool) {

@@ -2,7 +2,7 @@
 
 use crate::common::netns::{alone, ip};
 use crate::common::synledger;
-use crate::{Sums, captures, installed, wait_for};
+use crate::{Program, Sums, captures, program, wait_for};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -68,13 +68,15 @@ impl Drop for Exporter {
 struct Nfcapd<'a> {
     child: Child,
     dir: &'a Path,
+    reader: &'a Program,
 }
 
 impl<'a> Nfcapd<'a> {
-    fn start(dir: &'a Path) -> Self {
+    fn start([nfcapd, reader]: &'a [Program; 2], dir: &'a Path) -> Self {
         std::fs::create_dir_all(dir).expect("a folder");
         let log = std::fs::File::create(dir.join("../nfcapd.log")).expect("a file");
-        let child = Command::new("nfcapd")
+        let child = nfcapd
+            .command()
             .args(["-b", HERE, "-p", PORT, "-t", "3600", "-B", "2000000", "-w"])
             .arg(dir)
             .stdout(log.try_clone().expect("a descriptor"))
@@ -85,7 +87,7 @@ impl<'a> Nfcapd<'a> {
             let bound = std::fs::read_to_string("/proc/thread-self/net/udp").unwrap_or_default();
             bound.contains(":1283")
         });
-        Self { child, dir }
+        Self { child, dir, reader }
     }
 
     /// Ends it; returns what it has and its log.
@@ -93,7 +95,9 @@ impl<'a> Nfcapd<'a> {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a process id"));
         kill(pid, Signal::SIGTERM).expect("it runs");
         self.child.wait().expect("it ends");
-        let output = Command::new("nfdump")
+        let output = self
+            .reader
+            .command()
             .args(["-N", "-o", "csv", "-R"])
             .arg(self.dir)
             .output()
@@ -102,6 +106,11 @@ impl<'a> Nfcapd<'a> {
         let text = String::from_utf8_lossy(&output.stdout);
         (sums_of_csv(&text), log)
     }
+}
+
+/// nfcapd and nfdump.
+fn programs() -> Option<[Program; 2]> {
+    Some([program("nfdump", "nfcapd")?, program("nfdump", "nfdump")?])
 }
 
 fn sums_of_csv(text: &str) -> Sums {
@@ -167,10 +176,10 @@ fn export(exporter: &Exporter, capture: &Path, dir: &Path, output: &str, halves:
 
 #[test]
 fn nfcapd_has_the_flows_packets_and_bytes_of_twenty_captures() {
-    if !installed("nfcapd", "nfdump") {
+    let Some(programs) = programs() else {
         return;
-    }
-    alone(|| {
+    };
+    alone(move || {
         let dir = tempfile::tempdir().expect("a folder");
         let exporter = Exporter::new(1500);
         let files = captures(dir.path());
@@ -178,7 +187,7 @@ fn nfcapd_has_the_flows_packets_and_bytes_of_twenty_captures() {
         for (number, capture) in files.iter().enumerate() {
             for (format, halves) in [("ipfix", false), ("netflow9", true)] {
                 let flows = dir.path().join(format!("{number}-{format}/flows"));
-                let nfcapd = Nfcapd::start(&flows);
+                let nfcapd = Nfcapd::start(&programs, &flows);
                 let output = format!("{format}:udp://{HERE}:{PORT}");
                 let ours = export(&exporter, capture, dir.path(), &output, halves);
                 std::thread::sleep(std::time::Duration::from_millis(100));
@@ -199,16 +208,16 @@ fn nfcapd_has_the_flows_packets_and_bytes_of_twenty_captures() {
 
 #[test]
 fn a_path_of_576_bytes_gets_no_fragments_and_nfcapd_all_records() {
-    if !installed("nfcapd", "nfdump") {
+    let Some(programs) = programs() else {
         return;
-    }
-    alone(|| {
+    };
+    alone(move || {
         let dir = tempfile::tempdir().expect("a folder");
         let exporter = Exporter::new(576);
         let capture = &captures(dir.path())[0];
         for (format, halves) in [("ipfix", false), ("netflow9", true)] {
             let flows = dir.path().join(format!("{format}/flows"));
-            let nfcapd = Nfcapd::start(&flows);
+            let nfcapd = Nfcapd::start(&programs, &flows);
             let output = format!("{format}:udp://{HERE}:{PORT}");
             let ours = export(&exporter, capture, dir.path(), &output, halves);
             std::thread::sleep(std::time::Duration::from_millis(100));

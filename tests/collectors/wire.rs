@@ -1,10 +1,9 @@
 //! tshark decodes every message.
 
 use crate::common::synledger;
-use crate::{captures, installed};
+use crate::{captures, program};
 use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 /// A capture of UDP datagrams with these payloads, so that tshark needs no privilege.
@@ -48,9 +47,9 @@ fn exported(capture: &Path, format: &str) -> Vec<Vec<u8>> {
 
 #[test]
 fn tshark_decodes_every_message() {
-    if !installed("tshark", "tshark") {
+    let Some(tshark) = program("tshark", "tshark") else {
         return;
-    }
+    };
     let dir = tempfile::tempdir().expect("a folder");
     let (mut count, files) = (0, captures(dir.path()));
     for capture in &files {
@@ -60,7 +59,8 @@ fn tshark_decodes_every_message() {
             let file = dir.path().join("messages.pcap");
             std::fs::write(&file, capture_of(&messages, port)).expect("a file");
             let decode = format!("udp.port=={port},cflow");
-            let output = Command::new("tshark")
+            let output = tshark
+                .command()
                 .args(["-n", "-r"])
                 .arg(&file)
                 .args(["-d", &decode, "-T", "fields"])
