@@ -15,7 +15,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use synledger::commands::install_panic_hook;
-use synledger::host::sandbox::{Identity, Paths, Refusals, Sandbox, Thread};
+use synledger::host::sandbox::{Collectors, Identity, Paths, Refusals, Sandbox, Thread};
 
 /// What a child of this test does.
 const IN_CHILD: &str = "SYNLEDGER_TEST_SANDBOX";
@@ -38,7 +38,13 @@ fn close(name: Option<&str>) -> Sandbox {
     let identity = Identity::choose(name, || Ok(())).expect("a user");
     let write = vec![PathBuf::from("/dev/null")];
     let read = vec![PathBuf::from("/proc")];
-    Sandbox::close(identity, &Paths { read, write }, || false).expect("a sandbox")
+    let collectors = Collectors::default();
+    let paths = Paths {
+        read,
+        write,
+        collectors,
+    };
+    Sandbox::close(identity, &paths, || false).expect("a sandbox")
 }
 
 fn errno<T>(what: &str, done: io::Result<T>) -> Option<i32> {

@@ -46,7 +46,7 @@ fn what_was_accepted_without_a_word_is_refused_with_the_way_out() {
         ),
         (
             &["run", "-i", "lo", "--output", "x.log"],
-            "zeek:DIR zeek-json:DIR blocklist:PATH",
+            "/run/systemd/journal/socket blocklist:PATH",
         ),
         (
             &["run", "--cores", "0", "--workers", "2"],

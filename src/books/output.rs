@@ -14,8 +14,10 @@ words! {
         Closed = "closed",
         /// The queue to the logger was full (live only).
         QueueFull = "queue_full",
-        /// The reader of a pipe or terminal was too slow, or stopped reading.
+        /// The reader of a pipe or terminal, or a collector, was too slow, or stopped reading.
         Slow = "slow",
+        /// A collector was down, or no route led to it.
+        Unreachable = "unreachable",
     }
 }
 

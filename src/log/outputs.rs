@@ -160,7 +160,8 @@ impl Outputs {
 
     /// Adds an output with a sink that is already open.
     pub fn add(&mut self, spec: OutputSpec, sink: Box<dyn Sink>, context: &Context) {
-        let format = (spec.format.open)(context, &output_traits(&spec, sink.as_ref()));
+        let traits = output_traits(&spec, sink.as_ref(), self.outputs.len());
+        let format = (spec.format.open)(context, &traits);
         self.outputs.push(Output {
             spec,
             format,
@@ -445,10 +446,12 @@ impl Outputs {
     }
 }
 
-fn output_traits(spec: &OutputSpec, sink: &dyn Sink) -> OutputTraits {
+fn output_traits(spec: &OutputSpec, sink: &dyn Sink, output: usize) -> OutputTraits {
     OutputTraits {
         text_format: spec.text_format,
         person: spec.target.is_inherited() || sink.is_terminal(),
+        output,
+        transport: spec.target.transport(),
     }
 }
 

@@ -230,6 +230,7 @@ mod tests {
             (Cause::DiskFull, 1),
             (Cause::Io, 1),
             (Cause::Slow, 1),
+            (Cause::Unreachable, 1),
             (Cause::QueueFull, 1),
             (Cause::Closed, 0),
         ] {

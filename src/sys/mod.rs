@@ -1,8 +1,8 @@
 //! Unsafe code outside `capture`: cache lines, comparisons of many numbers at once, huge pages, prefetch,
-//! prefault, one ioctl, adjtimex(2), bpf(2), seccomp(2), the priority of a thread.
+//! prefault, two ioctls, adjtimex(2), bpf(2), seccomp(2), the priority of a thread.
 #![allow(
     unsafe_code,
-    reason = "memory, one instruction, one ioctl, bpf(2); `capture` is the only other folder that may"
+    reason = "memory, one instruction, ioctls, bpf(2); `capture` is the only other folder that may"
 )]
 
 pub(crate) mod adjtimex;
@@ -20,3 +20,4 @@ pub(crate) mod prefault;
 pub mod prefetch;
 pub(crate) mod priority;
 pub(crate) mod seccomp;
+pub(crate) mod socket_queue;

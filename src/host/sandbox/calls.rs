@@ -2,9 +2,10 @@
 //!
 //! Threads share memory: who runs code in one of them can have another one call for him. So what the process as a whole
 //! may do is the sum of these lists: no new process, no other program, no debugging, no socket but packet sockets and
-//! netlink, no connection, no memory that can be executed.
+//! netlink, no connection, no memory that can be executed. With outputs to collectors the logger may make sockets of
+//! those kinds, and connect them.
 
-use super::Thread;
+use super::{Collectors, Thread};
 use libc::c_long;
 use seccompiler::{
     BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition,
@@ -179,6 +180,13 @@ const REPLACES: &[c_long] = &[
     libc::SYS_unlinkat,
 ];
 
+/// To reach a collector by a new socket.
+const COLLECTORS: &[c_long] = &[
+    libc::SYS_connect,
+    libc::SYS_getpeername,
+    libc::SYS_getsockopt,
+];
+
 const BPF_MAP_LOOKUP_ELEM: u64 = 1;
 
 impl Thread {
@@ -242,20 +250,55 @@ impl Thread {
         rules
     }
 
+    /// What the logger may do beside, for these collectors: calls with any arguments, and with some alone.
+    fn for_collectors(
+        self,
+        collectors: &Collectors,
+    ) -> (Vec<c_long>, Vec<(c_long, Vec<Argument>)>) {
+        let (mut calls, mut rules) = (Vec::new(), Vec::new());
+        if self != Self::Logger {
+            return (calls, rules);
+        }
+        let has_tcp = !collectors.tcp.is_empty();
+        if collectors.udp || has_tcp {
+            calls.extend_from_slice(COLLECTORS);
+        }
+        if collectors.memory {
+            calls.push(libc::SYS_memfd_create);
+        }
+        let kinds = [
+            (libc::SOCK_DGRAM, collectors.udp),
+            (libc::SOCK_STREAM, has_tcp),
+        ];
+        for (kind, _) in kinds.into_iter().filter(|(_, has)| *has) {
+            let kind = kind | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+            rules.extend([libc::AF_INET, libc::AF_INET6].map(|family| {
+                let both = vec![Argument::int(0, family), Argument::int(1, kind)];
+                (libc::SYS_socket, both)
+            }));
+        }
+        if has_tcp {
+            let level = vec![Argument::int(1, libc::IPPROTO_TCP)];
+            rules.push((libc::SYS_setsockopt, level));
+        }
+        (calls, rules)
+    }
+
     /// The filter of a thread: everything else traps.
     ///
     /// # Errors
     ///
     /// There are none for this architecture.
-    pub(super) fn filter(self) -> Result<BpfProgram, String> {
+    pub(super) fn filter(self, collectors: &Collectors) -> Result<BpfProgram, String> {
         let mut rules = Rules::new();
-        for (call, arguments) in self.rules() {
+        let (more, restricted) = self.for_collectors(collectors);
+        for (call, arguments) in self.rules().into_iter().chain(restricted) {
             let conditions = arguments.into_iter().map(|one| one.0).collect();
             let rule = SeccompRule::new(conditions).map_err(|error| error.to_string())?;
             rules.entry(call).or_default().push(rule);
         }
         let any = self.calls().iter().copied().flatten().copied();
-        let any = any.flat_map(with_older);
+        let any = any.chain(more).flat_map(with_older);
         rules.extend(any.chain(self.quiet()).map(|call| (call, Vec::new())));
         compile(rules, SeccompAction::Allow, SeccompAction::Trap)
     }

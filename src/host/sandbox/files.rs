@@ -4,8 +4,8 @@ use super::Identity;
 use crate::host::services::units;
 use crate::host::{resolvers, time_servers};
 use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, BitFlags, LandlockStatus, PathBeneath, PathFd, Ruleset,
-    RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _, Scope,
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, LandlockStatus, NetPort, PathBeneath, PathFd,
+    Ruleset, RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _, Scope,
 };
 use std::path::{Path, PathBuf};
 
@@ -19,6 +19,19 @@ pub struct Paths {
     pub read: Vec<PathBuf>,
     /// Folders where files may be made, written, renamed and removed; single files to write to.
     pub write: Vec<PathBuf>,
+    /// Collectors of outputs.
+    pub collectors: Collectors,
+}
+
+/// Collectors that the logger may reach by new sockets, since one that was down is tried again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Collectors {
+    /// Whether there are any over UDP.
+    pub udp: bool,
+    /// Ports of those over TCP. No other port can be connected to (Landlock, since Linux 6.7).
+    pub tcp: Vec<u16>,
+    /// Whether there are sockets of this host: large entries of the journal are memory in descriptors.
+    pub memory: bool,
 }
 
 /// What a sensor reads of this machine while it runs: interfaces, CPUs, sockets, units, name servers, time servers.
@@ -43,8 +56,8 @@ fn folder(path: &Path) -> &Path {
     path.parent().unwrap_or(path)
 }
 
-/// Restricts the calling thread, and those that it starts, to these files; TCP connections, new listeners, and signals
-/// to other processes are refused, too. `Some`: why it does not.
+/// Restricts the calling thread, and those that it starts, to these files; TCP connections but those to collectors, new
+/// listeners, and signals to other processes are refused, too. `Some`: why it does not.
 ///
 /// # Errors
 ///
@@ -69,6 +82,10 @@ pub(super) fn restrict(paths: &Paths) -> Result<Option<&'static str>, String> {
     }
     for path in &paths.write {
         rules = allow(rules, path, writes).map_err(about)?;
+    }
+    for &port in &paths.collectors.tcp {
+        let rule = NetPort::new(port, AccessNet::ConnectTcp);
+        rules = rules.add_rule(rule).map_err(about)?;
     }
     let status = rules.restrict_self().map_err(about)?;
     Ok(match status.landlock {

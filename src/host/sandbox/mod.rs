@@ -16,8 +16,8 @@ mod identity;
 use crate::sys::seccomp;
 use capabilities::keep_only;
 use caps::Capability;
-pub use files::Paths;
 pub(crate) use files::host_files;
+pub use files::{Collectors, Paths};
 pub use identity::Identity;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
@@ -96,7 +96,7 @@ impl Sandbox {
         paths: &Paths,
         counts: impl Fn() -> bool,
     ) -> Result<Self, String> {
-        let filters = Filters::new()?;
+        let filters = Filters::new(&paths.collectors)?;
         setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(|errno| refused("RLIMIT_CORE", &errno))?;
         capabilities::empty_bounding_set()?;
         identity.assume()?;
@@ -200,7 +200,7 @@ struct Filters([[BpfProgram; 2]; Thread::COUNT]);
 
 impl Filters {
     /// `None`: this kernel has none. From now on a refused call has a signal, which this handles.
-    fn new() -> Result<Option<Self>, String> {
+    fn new(collectors: &Collectors) -> Result<Option<Self>, String> {
         if !seccomp::is_available() {
             return Ok(None);
         }
@@ -208,7 +208,7 @@ impl Filters {
         let mut all = Self(Default::default());
         for thread in Thread::ALL {
             // The last one leaves no way to add another.
-            all.0[thread.index()] = [thread.quiet_filter()?, thread.filter()?];
+            all.0[thread.index()] = [thread.quiet_filter()?, thread.filter(collectors)?];
         }
         Ok(Some(all))
     }
@@ -227,7 +227,7 @@ impl Filters {
 ///
 /// One sentence: what the kernel refused.
 pub(crate) fn filter_alone(thread: Thread) -> Result<(), String> {
-    let done = Filters::new()?.map(|filters| filters.install(thread));
+    let done = Filters::new(&Collectors::default())?.map(|filters| filters.install(thread));
     done.transpose()
         .map(drop)
         .map_err(|error| refused("seccomp", &error))

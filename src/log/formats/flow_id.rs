@@ -72,6 +72,22 @@ pub fn ids(tuple: &FiveTuple, isn: u32) -> Ids {
     }
 }
 
+/// [`Ids::flow_id`] alone.
+#[inline(always)]
+pub fn id(tuple: &FiveTuple, isn: u32) -> u64 {
+    let ports = Ports::of(tuple);
+    let version = u64::from(tuple.src.is_ipv6());
+    let sides = [(tuple.src, ports.src), (tuple.dst, ports.dst)];
+    let wide_bits = |address: IpAddr| match address {
+        IpAddr::V4(v4) => u128::from(u32::from_le_bytes(v4.octets())),
+        IpAddr::V6(v6) => u128::from_le_bytes(v6.octets()),
+    };
+    let sides = ports.in_order(sides);
+    let both = sides.map(|(_, port)| port.to_be_bytes());
+    let words = sides.map(|(address, _)| wide_bits(address));
+    flow_id(words, both, ports.proto, isn, version)
+}
+
 #[inline(always)]
 fn ids4(src: Ipv4Addr, dst: Ipv4Addr, ports: &Ports, isn: u32) -> Ids {
     // Address and port as one integer, whose order is theirs.

@@ -4,12 +4,17 @@ pub(crate) mod append;
 pub mod context;
 pub(crate) mod eve;
 pub(crate) mod flow_id;
+pub mod framing;
 pub mod interfaces;
+pub(crate) mod ipfix;
+mod journald;
+pub(crate) mod members;
 mod piece;
 #[cfg(test)]
 pub(crate) mod samples;
 pub(crate) mod siphash;
 pub(crate) mod stamp;
+pub(crate) mod syslog;
 pub mod text;
 #[cfg(test)]
 mod twins;
@@ -20,12 +25,23 @@ use super::event::Event;
 use super::notice::Notice;
 use crate::books::record_kind::EventKind;
 use context::Context;
+use framing::{Messaging, Transport};
 use text::TextFormat;
 
 /// Every format that `--output` knows, by its word.
-pub static FORMATS: [&Registered; 4] = [&text::TEXT, &eve::EVE, &zeek::ZEEK, &zeek::ZEEK_JSON];
+pub static FORMATS: [&Registered; 9] = [
+    &text::TEXT,
+    &eve::EVE,
+    &zeek::ZEEK,
+    &zeek::ZEEK_JSON,
+    &ipfix::IPFIX,
+    &ipfix::netflow9::NETFLOW9,
+    &syslog::SYSLOG,
+    &syslog::CEF,
+    &journald::JOURNALD,
+];
 
-/// Renders records, each with its newline.
+/// Renders records: lines with their newline, or what a [`framing::Framing`] joins.
 pub trait Format: Send {
     /// Appends the record of a shard's event, which was due at `due_ns`.
     fn event(&mut self, out: &mut Vec<u8>, event: &Event, due_ns: i64);
@@ -68,6 +84,8 @@ pub enum SinkKind {
     Lines,
     /// Files in a folder, each with a header and a footer.
     Files(&'static [Stream]),
+    /// Messages to a collector or a socket.
+    Messages(&'static Messaging),
 }
 
 /// One file of a format with several: `NAME.log`.
@@ -87,7 +105,7 @@ impl Registered {
     /// Buffers of an output: one for each open file.
     pub fn buffers(&self) -> usize {
         match self.sink_kind {
-            SinkKind::Lines => 1,
+            SinkKind::Lines | SinkKind::Messages(_) => 1,
             SinkKind::Files(streams) => streams.len(),
         }
     }
@@ -98,6 +116,7 @@ impl Registered {
         match self.sink_kind {
             SinkKind::Lines => format!("{word}:- {word}:PATH"),
             SinkKind::Files(_) => format!("{word}:DIR"),
+            SinkKind::Messages(messaging) => messaging.forms(word),
         }
     }
 }
@@ -109,4 +128,8 @@ pub struct OutputTraits {
     pub text_format: Option<TextFormat>,
     /// A terminal or an inherited stream, which a person may read.
     pub person: bool,
+    /// Its number in the books.
+    pub output: usize,
+    /// How its messages travel; `None`: it has lines.
+    pub transport: Option<Transport>,
 }

@@ -441,6 +441,8 @@ proptest! {
         let traits = OutputTraits {
             text_format: Some(if full { TextFormat::Full } else { TextFormat::Short }),
             person: false,
+            output: 0,
+            transport: None,
         };
         let attempt = Attempt {
             ts_ns: flow.start_ns, tuple: flow.tuple, isn: flow.isn, odd, interface: flow.interface, vlan: flow.vlan,

@@ -191,7 +191,7 @@ fn files_get_full_lines_and_standard_output_and_terminals_short_ones() {
             text_format,
             ..spec
         };
-        text::chosen(&output_traits(&spec, sink.as_ref()))
+        text::chosen(&output_traits(&spec, sink.as_ref(), 0))
     };
     let file = file.display().to_string();
     assert_eq!(format(&file, None), TextFormat::Full);

@@ -54,6 +54,13 @@ impl OpenError {
         Self { path, hint, source }
     }
 
+    /// A collector whose name has no address.
+    pub(super) fn of_collector(path: String, source: io::Error) -> Self {
+        let hint = " (its name cannot be resolved now, and is looked up once, at the start: name an address)";
+        let hint = hint.to_owned();
+        Self { path, hint, source }
+    }
+
     fn with_hint(self, hint: &str) -> Self {
         let hint = format!(" ({hint})");
         Self { hint, ..self }

@@ -92,7 +92,8 @@ impl Lines {
                 Descriptor::inherited("/dev/stderr", io::stderr())?,
                 Tail::Whole,
             ),
-            Target::Path(path) => Descriptor::open(path)?,
+            // A collector has no path, and no lines.
+            Target::Path(_) | Target::Collector(_) => Descriptor::open(target.path())?,
         };
         let mut lines = Self::new(target.clone(), file);
         lines.follows = true;

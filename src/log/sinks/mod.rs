@@ -6,9 +6,11 @@
 
 pub mod archive;
 pub(crate) mod descriptor;
+pub mod endpoint;
 pub(crate) mod files;
 pub(crate) mod gone;
 pub(crate) mod lines;
+mod messages;
 pub(crate) mod recovery;
 pub(crate) mod rotating;
 pub(crate) mod rotation;
@@ -22,6 +24,7 @@ use archive::Archive;
 use descriptor::{Descriptor, OpenError};
 use files::Files;
 use lines::{Lines, Patience};
+use messages::Messages;
 use recovery::Recovery;
 use rotating::Rotating;
 use spec::{OutputSpec, Target};
@@ -132,6 +135,11 @@ pub fn open(
         let files = Files::open(&spec.target, streams, rotation, (archive, output))?;
         return Ok(Box::new(files));
     }
+    if let (SinkKind::Messages(how), Target::Collector(endpoint)) =
+        (spec.format.sink_kind, &spec.target)
+    {
+        return Ok(Box::new(Messages::open(spec, endpoint, how)?));
+    }
     can_rotate(spec)?;
     let lines = Lines::open(&spec.target)?;
     Ok(match &spec.target {
@@ -178,5 +186,6 @@ pub fn would_open(spec: &OutputSpec) -> Result<(), OpenError> {
     match spec.format.sink_kind {
         SinkKind::Lines => descriptor::would_open(&spec.target),
         SinkKind::Files(_) => descriptor::would_hold_files(spec.target.path()),
+        SinkKind::Messages(_) => Ok(()),
     }
 }

@@ -1,8 +1,10 @@
 //! Parses `--output KIND:TARGET[,events=connection+alert+flow+stats+lifecycle+block]`.
 
+use super::endpoint::{CollectorOptions, Endpoint};
 use super::rotation::{FILE_BYTES_MIN, KEEP_ALLOWED, ROTATE_ALLOWED, Rotation, Size, least, share};
 use crate::books::record_kind::EventKind;
 use crate::error::ConfigError;
+use crate::log::formats::framing::{Messaging, Transport};
 use crate::log::formats::text::{TEXT, TextFormat};
 use crate::log::formats::{FORMATS, Registered, SinkKind};
 use crate::words::shown;
@@ -24,6 +26,8 @@ pub enum Target {
     Stderr,
     /// A file, created if it is missing, else appended to; or a folder.
     Path(PathBuf),
+    /// A collector, or a socket of this host.
+    Collector(Endpoint),
 }
 
 impl Target {
@@ -41,8 +45,18 @@ impl Target {
     pub(crate) fn path(&self) -> &Path {
         match self {
             Self::Path(path) => path,
+            // No file has an empty path.
+            Self::Collector(_) => Path::new(""),
             Self::Stdout => Path::new("/proc/self/fd/1"),
             Self::Stderr => Path::new("/proc/self/fd/2"),
+        }
+    }
+
+    /// How messages to it travel.
+    pub(crate) fn transport(&self) -> Option<Transport> {
+        match self {
+            Self::Collector(endpoint) => Some(endpoint.transport()),
+            Self::Stdout | Self::Stderr | Self::Path(_) => None,
         }
     }
 
@@ -50,7 +64,7 @@ impl Target {
     fn is_same_file(&self, other: &Self) -> bool {
         let missing = |target: &Self| match target {
             Self::Path(path) => Some((identity(folder(path))?, path.file_name()?.to_owned())),
-            Self::Stdout | Self::Stderr => None,
+            Self::Stdout | Self::Stderr | Self::Collector(_) => None,
         };
         // The parent process may have sent both standard streams to one file on purpose.
         if self == other || self.is_inherited() && other.is_inherited() {
@@ -82,6 +96,7 @@ impl fmt::Display for Target {
             Self::Stdout => f.write_str("-"),
             Self::Stderr => f.write_str("/dev/stderr"),
             Self::Path(path) => f.write_str(&shown(path)),
+            Self::Collector(endpoint) => endpoint.fmt(f),
         }
     }
 }
@@ -115,6 +130,8 @@ pub struct OutputSpec {
     pub text_format: Option<TextFormat>,
     /// `without_bursts` has changed `events`.
     pub is_journal: bool,
+    /// Of outputs to collectors.
+    pub collector: CollectorOptions,
 }
 
 impl Default for OutputSpec {
@@ -127,6 +144,7 @@ impl Default for OutputSpec {
             rotation: Rotation::default(),
             text_format: None,
             is_journal: false,
+            collector: CollectorOptions::default(),
         }
     }
 }
@@ -150,7 +168,7 @@ impl FromStr for OutputSpec {
         };
         let mut parts = rest.split(',');
         let text = parts.next().unwrap_or_default();
-        let target = target(format, text).map_err(|wrong| error(wrong.into(), forms))?;
+        let target = target(format, text).map_err(|wrong| error(wrong, &format.forms()))?;
         let mut spec = Self {
             format,
             target,
@@ -158,6 +176,7 @@ impl FromStr for OutputSpec {
             rotation: Rotation::default(),
             text_format: None,
             is_journal: false,
+            collector: CollectorOptions::default(),
         };
         let allowed = format!("{}, each once", spec.options().join("; "));
         let in_files = matches!(spec.target, Target::Path(_));
@@ -173,7 +192,7 @@ impl FromStr for OutputSpec {
                     let set = spec.rotation.set_keep(value);
                     set.map_err(allowed(KEEP_ALLOWED))?;
                 }
-                _ => return Ok(false),
+                _ => return spec.set_collector(name, value),
             }
             Ok(true)
         })
@@ -194,6 +213,14 @@ closed files are kept of each name. keep=SIZE (4MiB to 1024TiB, at least four ti
 kept, the open file and what compression takes included; without rotate=SIZE a file then has a sixteenth of it. The oldest are \
 removed first; default: all are kept. A file that cannot be rotated goes on; with a limit of bytes up to twice its size, then \
 records are dropped and counted.
+";
+
+/// Help of outputs to collectors.
+const COLLECTORS: &str = "\
+Options of collectors: over UDP mtu=576 to 9216 (default 1500) and template=1 to 3600 seconds (default 60) of ipfix: and \
+netflow9:, pace=1 to 1000000 messages a second in read (default 5000); domain=0 to 4294967295 of ipfix: and netflow9: \
+(default 1). PORT: 4739, 2055 for netflow9:, 514 for syslog: and cef:. What a collector does not take waits, up to 1 MiB; then \
+records are dropped and counted. It is tried again each second.
 ";
 
 /// The long help of `--output`: each format and its options.
@@ -217,7 +244,7 @@ pub(crate) fn help() -> String {
             format.about,
         );
     }
-    text += &format!("\n{ROTATION}");
+    text += &format!("\n{ROTATION}\n{COLLECTORS}");
     text
 }
 
@@ -244,11 +271,37 @@ impl OutputSpec {
         }
     }
 
+    /// Sets an option of outputs to collectors. False: there is no such option.
+    fn set_collector(&mut self, name: &str, value: &str) -> Result<bool, (String, String)> {
+        let Some(of) = self.collector_of() else {
+            return Ok(false);
+        };
+        match self.collector.set(of, name, value) {
+            None => Ok(false),
+            Some(set) => set
+                .map(|()| true)
+                .map_err(|(wrong, allowed)| (wrong, allowed.to_owned())),
+        }
+    }
+
+    fn collector_of(&self) -> Option<(&'static Messaging, Transport)> {
+        match (self.format.sink_kind, &self.target) {
+            (SinkKind::Messages(how), Target::Collector(endpoint)) => {
+                Some((how, endpoint.transport()))
+            }
+            _ => None,
+        }
+    }
+
     /// The options of its format, each with its allowed values.
     fn options(&self) -> Vec<String> {
         let mut options = vec![format!("events={}", words_of(self.format.renders, "+"))];
         if let Target::Path(_) = self.target {
             options.extend([ROTATE_ALLOWED, KEEP_ALLOWED].map(str::to_owned));
+        }
+        if let Some((how, transport)) = self.collector_of() {
+            let allowed = CollectorOptions::allowed(how, transport);
+            options.extend(allowed.into_iter().map(str::to_owned));
         }
         options
     }
@@ -315,16 +368,17 @@ pub(crate) fn read_options<'a, A>(
 }
 
 /// The target of a format: the text after the colon.
-fn target(format: &Registered, text: &str) -> Result<Target, &'static str> {
+fn target(format: &Registered, text: &str) -> Result<Target, String> {
     match (format.sink_kind, text) {
-        (_, "") => Err("the target is empty"),
+        (SinkKind::Messages(how), text) => Endpoint::parse(text, how).map(Target::Collector),
+        (_, "") => Err("the target is empty".into()),
         (SinkKind::Lines, text) if text.ends_with('/') => {
-            Err("the target ends with a slash: name a file")
+            Err("the target ends with a slash: name a file".into())
         }
         (SinkKind::Lines, text) => Ok(Target::of(text)),
         (SinkKind::Files(_), text) => match Target::of(text) {
             Target::Path(path) => Ok(Target::Path(path)),
-            Target::Stdout | Target::Stderr => Err("it writes several files: name a folder"),
+            _ => Err("it writes several files: name a folder".into()),
         },
     }
 }
@@ -370,7 +424,10 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 /// Names the target, and the way out.
 pub(crate) fn apart(targets: &[Target]) -> Result<(), String> {
     for (at, target) in targets.iter().enumerate() {
-        // Nobody reads /dev/null.
+        // Two protocols may go to one port. Nobody reads /dev/null.
+        if matches!(target, Target::Collector(_)) {
+            continue;
+        }
         if identity(target.path())
             .is_some_and(|file| Some(file) == identity(Path::new("/dev/null")))
         {
@@ -383,7 +440,7 @@ pub(crate) fn apart(targets: &[Target]) -> Result<(), String> {
             let named = |target: &Target| match target {
                 Target::Stdout => "standard output".to_owned(),
                 Target::Stderr => "standard error".to_owned(),
-                Target::Path(_) => target.to_string(),
+                Target::Path(_) | Target::Collector(_) => target.to_string(),
             };
             let what = match other == target {
                 true => format!("{} is named twice", named(target)),

@@ -168,6 +168,10 @@ fn output_trouble(cause: Cause) -> (&'static str, &'static str) {
             "ask for less (events=), or fold earlier (--fold)",
         ),
         Cause::Slow => ("its reader is slow", "read it faster, or write a file"),
+        Cause::Unreachable => (
+            "its collector is down",
+            "start the collector, or look at the route to it and at firewalls",
+        ),
     }
 }
 

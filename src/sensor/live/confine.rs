@@ -2,7 +2,8 @@
 
 use super::groups::Groups;
 use crate::error::Failure;
-use crate::host::sandbox::{Identity, Paths, Sandbox, host_files};
+use crate::host::sandbox::{Collectors, Identity, Paths, Sandbox, host_files};
+use crate::log::formats::framing::Transport;
 use crate::log::sinks;
 use crate::log::sinks::spec::{Target, folder};
 use crate::observe::target::MetricsTarget;
@@ -47,7 +48,11 @@ pub(super) fn close(
     let mut read = host_files(&identity);
     read.push(configuration(config));
     let write = written_by(config, &identity);
-    let mut paths = Paths { read, write };
+    let mut paths = Paths {
+        read,
+        write,
+        collectors: collectors(config),
+    };
     // Sockets are removed at the end.
     let block = config
         .block
@@ -60,6 +65,19 @@ pub(super) fn close(
         .extend(sockets.map(|path| folder(path).to_owned()));
     Sandbox::close(identity, &paths, || groups.counts_filtered())
         .map_err(|error| Failure::Run(format!("sandbox: {error}; --no-sandbox goes without it")))
+}
+
+/// Collectors of the outputs.
+fn collectors(config: &RunConfig) -> Collectors {
+    let mut all = Collectors::default();
+    for output in &config.common.outputs {
+        if let Target::Collector(endpoint) = &output.target {
+            all.udp |= endpoint.transport() == Transport::Udp;
+            all.tcp.extend(endpoint.tcp_port());
+            all.memory |= endpoint.transport() == Transport::Unix;
+        }
+    }
+    all
 }
 
 /// Where outputs may be written: what [`close`] leaves open, by its real path. `None`: everywhere.

@@ -4,6 +4,7 @@
 //! format, files, examples) is in [`sections`]. The sensor never depends on this crate.
 
 mod block;
+mod collectors;
 pub mod example;
 pub mod glossary;
 mod interfaces;

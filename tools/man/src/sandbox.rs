@@ -16,7 +16,7 @@ pub const SANDBOX: &[Block] = &[
     ),
     Item(
         "System calls (seccomp)",
-        "Those on the list of the thread. No thread can start a process or a program, trace another, connect, open a socket that is neither a packet socket nor netlink, or make memory executable. A call that is not on the list fails with EPERM, and is named: `the sandbox refused the system call NAME (NUMBER) of THREAD`, on standard error once for each call and kind of thread, and for the sensor's own threads in the log, as the lifecycle event `sandbox_refused` (a helper process writes no log). (A new process or thread is refused without that line: whoever asked says what failed.) The sensor goes on: a new version of the C library that makes another call must not blind the host. If you see that line, report it, unless you changed the program; if something fails with it, `--no-sandbox` goes without. If synledger ends with status 159 (SIGSYS), a thread made a forbidden call while its signals were blocked, so no line could be written. Report that, too.",
+        "Those on the list of the thread. No thread can start a process or a program, trace another, connect, open a socket that is neither a packet socket nor netlink, or make memory executable. The exception: with outputs to collectors (`ipfix:`, `netflow9:`, `syslog:`, `cef:`) over UDP the logger may open and connect sockets of UDP, with ones over TCP those of TCP, since a collector that was down is tried again by a new socket. Landlock (since Linux 6.7) leaves only the ports of those TCP collectors open to connections; to UDP it has no rule. A call that is not on the list fails with EPERM, and is named: `the sandbox refused the system call NAME (NUMBER) of THREAD`, on standard error once for each call and kind of thread, and for the sensor's own threads in the log, as the lifecycle event `sandbox_refused` (a helper process writes no log). (A new process or thread is refused without that line: whoever asked says what failed.) The sensor goes on: a new version of the C library that makes another call must not blind the host. If you see that line, report it, unless you changed the program; if something fails with it, `--no-sandbox` goes without. If synledger ends with status 159 (SIGSYS), a thread made a forbidden call while its signals were blocked, so no line could be written. Report that, too.",
     ),
     Item(
         "Files (Landlock, since Linux 5.13)",
@@ -32,7 +32,11 @@ pub const SANDBOX: &[Block] = &[
         "                                        descriptors, and sending them",
         "  worker-N        none                  filters of its rings",
         "  witness         none                  errors of its socket",
-        "  logger          none                  files, messages to the block helper",
+        "  logger          none                  files, messages to the block helper and",
+        "                                        to sockets of outputs; with collectors",
+        "                                        over UDP or TCP also sockets of that kind",
+        "                                        and connecting them; with sockets of this",
+        "                                        host memory in descriptors",
         "  archiver        none                  files",
         "  metrics         none                  accept, receive, send",
         "  textfile        none                  make, rename and remove a file",

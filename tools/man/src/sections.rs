@@ -20,7 +20,7 @@ pub struct Section {
     pub blocks: &'static [Block],
 }
 
-use super::{block, restarts, rotation, sandbox};
+use super::{block, collectors, restarts, rotation, sandbox};
 use Block::{Item, Lines, Text};
 
 /// The description of the page `name` behind its first sentence.
@@ -108,6 +108,7 @@ pub fn of(name: &str) -> Vec<Section> {
     ]);
     if matches!(name, "synledger-run" | "synledger-read") {
         all.push(section("ROTATION", rotation::ROTATION));
+        all.push(section("COLLECTORS", collectors::COLLECTORS));
     }
     all.extend([
         section("FILES", files),

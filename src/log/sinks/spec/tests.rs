@@ -114,15 +114,18 @@ fn errors_name_the_value_and_what_is_allowed() {
     for (value, message) in [
         (
             "text",
-            "--output text: KIND:TARGET has no colon; allowed: text:- text:PATH eve:- eve:PATH zeek:DIR zeek-json:DIR",
+            "--output text: KIND:TARGET has no colon; allowed: text:- text:PATH eve:- eve:PATH zeek:DIR zeek-json:DIR \
+             ipfix:udp://HOST[:PORT] ipfix:tcp://HOST[:PORT] netflow9:udp://HOST[:PORT] syslog:udp://HOST[:PORT] \
+             syslog:tcp://HOST[:PORT] syslog:unix:///SOCKET cef:udp://HOST[:PORT] cef:tcp://HOST[:PORT] \
+             cef:unix:///SOCKET journald: journald:unix:///run/systemd/journal/socket",
         ),
         (
             "csv:d",
-            "--output csv:d: unknown kind \"csv\"; allowed: text, eve, zeek, zeek-json",
+            "--output csv:d: unknown kind \"csv\"; allowed: text, eve, zeek, zeek-json, ipfix, netflow9, syslog, cef, journald",
         ),
         (
             "eve:",
-            "--output eve:: the target is empty; allowed: text:- text:PATH eve:- eve:PATH zeek:DIR zeek-json:DIR",
+            "--output eve:: the target is empty; allowed: eve:- eve:PATH",
         ),
         (
             "eve:-,rotate=1h",
@@ -143,6 +146,65 @@ fn errors_name_the_value_and_what_is_allowed() {
         assert_eq!(read(value), Err(message.into()));
     }
     assert!(read("text:-,events=flow,events=flow").is_err());
+}
+
+#[test]
+fn collectors_have_a_transport_a_port_and_options() {
+    let name = |value: &str| read(value).map(|spec| spec.name());
+    for (value, expected) in [
+        ("ipfix:udp://192.0.2.1", "ipfix:udp://192.0.2.1:4739"),
+        (
+            "ipfix:tcp://[2001:db8::1]:99",
+            "ipfix:tcp://[2001:db8::1]:99",
+        ),
+        (
+            "netflow9:udp://collector.example",
+            "netflow9:udp://collector.example:2055",
+        ),
+        ("syslog:tcp://h:6514", "syslog:tcp://h:6514"),
+        ("syslog:/dev/log", "syslog:/dev/log"),
+        ("cef:unix:///dev/log", "cef:/dev/log"),
+        ("journald:", "journald:/run/systemd/journal/socket"),
+    ] {
+        assert_eq!(name(value).as_deref(), Ok(expected));
+        assert_eq!(
+            name(expected).as_deref(),
+            Ok(expected),
+            "its own name is a value"
+        );
+    }
+    let all = read("ipfix:udp://h,mtu=576,template=5,pace=100,domain=9,events=flow").expect("good");
+    let CollectorOptions {
+        mtu,
+        template_s,
+        pace,
+        domain,
+    } = all.collector;
+    assert_eq!((mtu, template_s, pace, domain), (576, 5, 100, 9));
+    for (value, part) in [
+        ("ipfix:192.0.2.1:4739", "names no transport"),
+        ("ipfix:", "names no transport"),
+        ("ipfix:udp://", "is no host"),
+        ("ipfix:udp://h:0", "is no port"),
+        ("ipfix:udp://2001:db8::1", "is no port"),
+        ("ipfix:udp://[2001:db8::1", "the bracket is not closed"),
+        ("netflow9:tcp://h", "is no transport of it"),
+        ("ipfix:unix:///x", "is no transport of it"),
+        ("journald:udp://h", "is no transport of it"),
+        ("syslog:unix://log", "is no absolute path"),
+        (
+            "ipfix:udp://h,mtu=575",
+            "\"mtu=575\" is out of range; allowed: mtu=576 to 9216",
+        ),
+        ("ipfix:udp://h,template=0", "out of range"),
+        ("ipfix:tcp://h,mtu=1500", "unknown option"),
+        ("syslog:udp://h,domain=1", "unknown option"),
+        ("ipfix:udp://h,rotate=1h", "unknown option"),
+        ("ipfix:udp://h,events=alert", "ipfix carries no alert"),
+    ] {
+        let error = read(value).expect_err("bad");
+        assert!(error.contains(part), "{error}");
+    }
 }
 
 #[test]

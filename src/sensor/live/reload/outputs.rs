@@ -147,6 +147,11 @@ impl OutputsInForce {
 
     fn would_open(&self, spec: &OutputSpec) -> Result<(), String> {
         sinks::would_open(spec).map_err(|error| refused(spec, &error.to_string()))?;
+        if let (Some(_), Target::Collector(_)) = (&self.allowed, &spec.target) {
+            let why = "the sandbox opens no socket to a collector while it runs: start synledger again, or start it with \
+                       --no-sandbox";
+            return Err(refused(spec, why));
+        }
         if let (Some(allowed), Target::Path(path)) = (&self.allowed, &spec.target) {
             let place = |path: &std::path::Path| path.canonicalize().ok();
             let is_inside = |place: &PathBuf| allowed.iter().any(|one| place.starts_with(one));
