@@ -7,6 +7,7 @@ mod block;
 mod block_socket;
 mod blocklist;
 mod checksums;
+mod collectors;
 mod conversation;
 mod deploy;
 mod devices;

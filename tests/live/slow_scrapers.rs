@@ -1,13 +1,15 @@
 //! A thousand clients of the metrics that are slow on purpose, while packets come.
 //!
-//! `SYNLEDGER_FUZZ=full` keeps them for 60 s, then measures in pairs of 5 s how many frames the sensor reads of a flood
-//! without and with them, which decides nothing.
+//! `SYNLEDGER_FUZZ=full` keeps them for 60 s, then measures in pairs of 5 s what a worker reads of a flood without and with
+//! them, and the CPU time it takes, which decides nothing.
 
 use super::sensor::{METRICS, Sensor, metrics};
+use super::service::thread_of;
 use super::traffic::{Sender, flow, frame, with_trickle};
 use crate::common::netns::{Veth, ip, with_veth};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use std::io::Write;
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -119,7 +121,7 @@ fn a_thousand_slow_scrapers_cost_little_memory_and_no_frame_and_are_counted() {
         sensor.wait_for_stderr("of the metrics closed without an answer");
         sensor.wait_for_event("metrics_unanswered");
         if is_full() {
-            measure(veth);
+            measure(veth, sensor.pid());
         }
         let ended = sensor.stop(Signal::SIGINT);
         if !is_full() {
@@ -128,34 +130,66 @@ fn a_thousand_slow_scrapers_cost_little_memory_and_no_frame_and_are_counted() {
     });
 }
 
-/// Prints the median of the share of frames read with slow clients beside those without, in pairs.
-fn measure(veth: Veth) {
-    let read = |time: Duration| {
+/// What a worker took for a flood.
+struct Flood {
+    sent: u64,
+    read: u64,
+    /// CPU time of the worker, ns.
+    cpu_ns: u64,
+}
+
+impl Flood {
+    fn cpu_ns_per_frame(&self) -> f64 {
+        self.cpu_ns as f64 / self.read as f64
+    }
+}
+
+/// CPU time of a thread, ns: the first number of schedstat, see sched-stats.rst of the kernel.
+fn cpu_ns(pid: u32, thread: Pid) -> u64 {
+    let times = std::fs::read_to_string(format!("/proc/{pid}/task/{thread}/schedstat"));
+    let times = times.expect("it runs");
+    let first = times.split(' ').next().and_then(|word| word.parse().ok());
+    first.expect("a number")
+}
+
+/// Prints in pairs, without and with slow clients, how many frames of a flood the worker read and what CPU time it took for
+/// each. Clients and sender share what CPU time the worker leaves: fewer frames are sent, too.
+fn measure(veth: Veth, pid: u32) {
+    let worker = thread_of(pid, "worker-0");
+    let time = Duration::from_secs(5);
+    let flood = || {
         let sender = Sender::new(veth);
-        let before = counter("synledger_frames_total ");
-        let start = Instant::now();
-        let mut from = 0;
+        let (read, cpu) = (counter("synledger_frames_total "), cpu_ns(pid, worker));
+        let (start, mut sent) = (Instant::now(), 0);
         while start.elapsed() < time {
-            (0..64).for_each(|each| sender.send(&frame(flow(from + each, 1024, 9, 443), from)));
-            from += 64;
+            (0..64).for_each(|each| sender.send(&frame(flow(sent + each, 1024, 9, 443), sent)));
+            sent += 64;
         }
         // Two rounds of the copies that workers publish.
         thread::sleep(Duration::from_secs(2));
-        counter("synledger_frames_total ") - before
+        Flood {
+            sent: sent.into(),
+            read: counter("synledger_frames_total ") - read,
+            cpu_ns: cpu_ns(pid, worker) - cpu,
+        }
     };
-    let time = Duration::from_secs(5);
     let mut shares: Vec<f64> = (0..5)
         .map(|_| {
-            let without = read(time);
-            let (with, _) = beside_slow_clients(|| read(time));
-            eprintln!("frames read in {time:?}: {without} without, {with} with slow clients");
-            with as f64 / without as f64
+            let (without, (with, _)) = (flood(), beside_slow_clients(flood));
+            for (name, flood) in [("without", &without), ("with", &with)] {
+                let Flood { sent, read, .. } = flood;
+                let cpu_ns = flood.cpu_ns_per_frame();
+                eprintln!("{name} slow clients: {sent} frames in {time:?}, {read} read, {cpu_ns:.0} ns each");
+            }
+            without.cpu_ns_per_frame() / with.cpu_ns_per_frame()
         })
         .collect();
     shares.sort_by(f64::total_cmp);
     eprintln!(
-        "median of {} pairs: {:.3}",
+        "frames for a second of the worker's CPU with slow clients, of those without: median {:.3} of {} pairs, {:.3} to {:.3}",
+        shares[shares.len() / 2],
         shares.len(),
-        shares[shares.len() / 2]
+        shares[0],
+        shares[shares.len() - 1]
     );
 }
