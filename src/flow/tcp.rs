@@ -4,6 +4,9 @@ use super::record::{ConnState, Volume};
 use crate::decode::Headers;
 use crate::decode::packet::tcp_flags::{ACK, FIN, SYN};
 
+/// The largest window of TCP, RFC 7323 2.3: numbers farther apart belong together in no way that was seen.
+pub(super) const WINDOW_MAX: u32 = 1 << 30;
+
 /// The side of a flow that sent a packet; also its index in per-side arrays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]

@@ -9,15 +9,13 @@ use crate::decode::packet::tcp_flags::{ACK, RST, SYN};
 use crate::flow::letters;
 use crate::flow::record::{History, Volume};
 use crate::flow::table::prefault;
-use crate::flow::tcp::{self, Sender};
+use crate::flow::tcp::{self, Sender, WINDOW_MAX};
 use crate::snapshot::snapshot;
 use crate::sys::huge_pages::with_room;
 
 /// Attempts per place.
 const ATTEMPTS_EACH: usize = 8;
 const PLACES_MIN: usize = 64;
-/// The largest window of TCP, RFC 7323 2.3.
-const WINDOW_MAX: u32 = 1 << 30;
 
 /// Sums over the packets of one attempt, originator first.
 #[derive(Clone, Copy, Debug, Default)]

@@ -2,12 +2,10 @@
 //!
 //! `NAME=VALUE` and a newline; a value with a newline in it has its length instead (systemd's JOURNAL_NATIVE_PROTOCOL).
 
-use super::context::Context;
 use super::framing::{Messaging, Single, Transport};
-use super::interfaces::Rendered;
-use super::members::{self, Members, Name, Nature, Severity, Surroundings, Value};
-use super::text::{self, TextFormat};
-use super::{Format, OutputTraits, Registered, SinkKind, append};
+use super::members::{self, Members, Name, Nature, Value};
+use super::sentence::Sentences;
+use super::{Format, Registered, SinkKind, append};
 use crate::books::record_kind::EventKind;
 use crate::log::event::Event;
 use crate::log::notice::Notice;
@@ -26,73 +24,37 @@ pub static JOURNALD: Registered = Registered {
         templates: false,
         framing: |_| Box::new(Single::default()),
     }),
-    open: |context, traits| Box::new(Journald::new(context, traits)),
+    open: |context, traits| {
+        Box::new(Journald {
+            sentences: Sentences::new(context, traits),
+        })
+    },
 };
 
-/// Bytes of the stamp and the colon before the sentence of [`TextFormat::Short`].
-const LEAD: usize = "2021-04-28 15:28:05: ".len();
-
 struct Journald {
-    context: Context,
-    interfaces: Rendered,
-    text: Box<dyn Format>,
-    /// The sentence of a record.
-    sentence: Vec<u8>,
+    sentences: Sentences,
 }
 
-impl Journald {
-    fn new(context: &Context, traits: &OutputTraits) -> Self {
-        let traits = OutputTraits {
-            text_format: Some(TextFormat::Short),
-            ..*traits
-        };
-        Self {
-            interfaces: Rendered::words(context.interfaces.clone()),
-            text: (text::TEXT.open)(context, &traits),
-            sentence: Vec::new(),
-            context: context.clone(),
-        }
-    }
-
-    /// Appends what every entry has, with the sentence that was rendered.
-    fn head(&self, out: &mut Vec<u8>, nature: Nature) {
-        let sentence = self.sentence.get(LEAD..).unwrap_or_default();
-        let sentence = sentence.strip_suffix(b"\n").unwrap_or(sentence);
-        let priority: &[u8] = match nature.severity {
-            Severity::Warning => b"4",
-            Severity::Notice => b"5",
-            Severity::Info => b"6",
-        };
-        field(out, b"MESSAGE", |out| out.extend_from_slice(sentence));
-        field(out, b"PRIORITY", |out| out.extend_from_slice(priority));
-        field(out, b"SYSLOG_IDENTIFIER", |out| {
-            out.extend_from_slice(b"synledger");
-        });
-    }
+/// Appends what every entry has.
+fn head(out: &mut Vec<u8>, nature: Nature, sentence: &[u8]) {
+    let priority = nature.severity.number();
+    field(out, b"MESSAGE", |out| out.extend_from_slice(sentence));
+    field(out, b"PRIORITY", |out| append::int(out, priority));
+    field(out, b"SYSLOG_IDENTIFIER", |out| {
+        out.extend_from_slice(b"synledger");
+    });
 }
 
 impl Format for Journald {
     fn event(&mut self, out: &mut Vec<u8>, event: &Event, due_ns: i64) {
-        self.sentence.clear();
-        self.text.event(&mut self.sentence, event, due_ns);
-        self.head(out, members::nature_of_event(event));
-        let place = members::place(event);
-        let direction = place.map_or("-", |(_, src, dst)| (self.context.direction)(src, dst));
-        let name = match place {
-            Some((index, ..)) => self.interfaces.name(index).text(),
-            None => &[],
-        };
-        let around = Surroundings {
-            interface: str::from_utf8(name).unwrap_or(""),
-            direction,
-        };
+        let (sentence, around) = self.sentences.of_event(event, due_ns);
+        head(out, members::nature_of_event(event), sentence);
         members::of_event(&mut Fields(out), event, around);
     }
 
     fn notice(&mut self, out: &mut Vec<u8>, notice: &Notice, stamp_ns: i64) {
-        self.sentence.clear();
-        self.text.notice(&mut self.sentence, notice, stamp_ns);
-        self.head(out, members::nature_of_notice(notice));
+        let sentence = self.sentences.of_notice(notice, stamp_ns);
+        head(out, members::nature_of_notice(notice), sentence);
         members::of_notice(&mut Fields(out), notice);
     }
 }

@@ -107,6 +107,17 @@ pub enum Severity {
     Info,
 }
 
+impl Severity {
+    /// RFC 5424's number.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Warning => 4,
+            Self::Notice => 5,
+            Self::Info => 6,
+        }
+    }
+}
+
 /// What kind of record it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Nature {
@@ -290,19 +301,14 @@ fn of_stats(to: &mut impl Members, stats: &Stats) {
 }
 
 fn of_block(to: &mut impl Members, record: &BlockRecord) {
-    let (net, is_host) = (
-        record.net,
-        record.net.prefix_len() == record.net.max_prefix_len(),
-    );
-    match (&record.why, is_host) {
-        (Why::Detection(cause), _) if cause.src.is_some() => {
-            cause
-                .src
-                .into_iter()
-                .for_each(|src| to.member(&SRC, Value::Address(src)));
-        }
-        (_, true) => to.member(&SRC, Value::Address(net.addr())),
-        (_, false) => {}
+    let net = record.net;
+    let is_host = net.prefix_len() == net.max_prefix_len();
+    let detected = match &record.why {
+        Why::Detection(cause) => cause.src,
+        _ => None,
+    };
+    if let Some(src) = detected.or_else(|| is_host.then(|| net.addr())) {
+        to.member(&SRC, Value::Address(src));
     }
     let action = match (&record.outcome, record.dry_run) {
         (Outcome::Blocked { .. }, false) => "blocked",

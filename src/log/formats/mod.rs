@@ -12,6 +12,7 @@ pub(crate) mod members;
 mod piece;
 #[cfg(test)]
 pub(crate) mod samples;
+mod sentence;
 pub(crate) mod siphash;
 pub(crate) mod stamp;
 pub(crate) mod syslog;

@@ -6,10 +6,9 @@
 
 use super::context::Context;
 use super::framing::{Messaging, Single, Transport};
-use super::interfaces::Rendered;
-use super::members::{self, Members, Name, Nature, Severity, Surroundings, Value};
+use super::members::{self, Members, Name, Nature, Severity, Value};
+use super::sentence::Sentences;
 use super::stamp::Stamp;
-use super::text::{self, TextFormat};
 use super::{Format, OutputTraits, Registered, SinkKind, append};
 use crate::books::record_kind::EventKind;
 use crate::log::event::Event;
@@ -52,8 +51,6 @@ static MESSAGING: Messaging = Messaging {
 const FACILITY: u8 = 3;
 /// Most bytes of a message: what rsyslog takes unless told otherwise.
 const MESSAGE_MAX: usize = 8000;
-/// Bytes of the stamp and the colon before the sentence of [`TextFormat::Short`].
-const LEAD: usize = "2021-04-28 15:28:05: ".len();
 
 /// What stands behind the header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,25 +60,22 @@ enum Body {
 }
 
 struct Syslog {
+    sentences: Sentences,
+    envelope: Envelope,
+}
+
+/// What stands around members and sentence.
+struct Envelope {
     body: Body,
-    context: Context,
     /// Whether the header is that of syslog(3).
     is_local: bool,
     /// ` HOST APP PROCID `, with its spaces; `APP[PROCID]:` in a header of syslog(3).
     sender: Vec<u8>,
     stamp: Stamp,
-    interfaces: Rendered,
-    text: Box<dyn Format>,
-    /// The sentence of a record.
-    sentence: Vec<u8>,
 }
 
 impl Syslog {
     fn new(context: &Context, traits: &OutputTraits, body: Body) -> Self {
-        let traits = OutputTraits {
-            text_format: Some(TextFormat::Short),
-            ..*traits
-        };
         let (host, process) = (printable(&context.host, 255), std::process::id());
         let is_local = traits.transport == Some(Transport::Unix);
         let sender = match is_local {
@@ -89,27 +83,29 @@ impl Syslog {
             false => format!(" {host} synledger {process} "),
         };
         Self {
-            body,
-            is_local,
-            sender: sender.into_bytes(),
-            stamp: Stamp::iso(),
-            interfaces: Rendered::words(context.interfaces.clone()),
-            text: (text::TEXT.open)(context, &traits),
-            sentence: Vec::new(),
-            context: context.clone(),
+            sentences: Sentences::new(context, traits),
+            envelope: Envelope {
+                body,
+                is_local,
+                sender: sender.into_bytes(),
+                stamp: Stamp::iso(),
+            },
         }
     }
+}
 
-    /// Appends a message: header, members, and the sentence that was rendered.
+impl Envelope {
+    /// Appends a message: header, members and sentence.
     fn message(
         &mut self,
         out: &mut Vec<u8>,
         (nature, ts_ns): (Nature, i64),
+        sentence: &[u8],
         put: impl FnOnce(&mut Writer<'_>),
     ) {
         let start = out.len();
         out.push(b'<');
-        append::int(out, FACILITY * 8 + priority(nature.severity));
+        append::int(out, FACILITY * 8 + nature.severity.number());
         if self.is_local {
             out.push(b'>');
             out.extend_from_slice(&self.sender);
@@ -119,8 +115,6 @@ impl Syslog {
             out.extend_from_slice(&self.sender);
             out.extend_from_slice(nature.word.as_bytes());
         }
-        let sentence = self.sentence.get(LEAD..).unwrap_or_default();
-        let sentence = sentence.strip_suffix(b"\n").unwrap_or(sentence);
         match self.body {
             Body::StructuredData => {
                 // Without a number of our own: that of examples (RFC 5612).
@@ -160,27 +154,17 @@ impl Syslog {
 
 impl Format for Syslog {
     fn event(&mut self, out: &mut Vec<u8>, event: &Event, due_ns: i64) {
-        self.sentence.clear();
-        self.text.event(&mut self.sentence, event, due_ns);
-        let place = members::place(event);
-        let direction = place.map_or("-", |(_, src, dst)| (self.context.direction)(src, dst));
-        let index = place.map(|(index, ..)| index);
-        let name = index.map_or_else(Vec::new, |index| {
-            self.interfaces.name(index).text().to_vec()
-        });
-        let around = Surroundings {
-            interface: str::from_utf8(&name).unwrap_or(""),
-            direction,
-        };
+        let (sentence, around) = self.sentences.of_event(event, due_ns);
         let what = (members::nature_of_event(event), event.ts_ns());
-        self.message(out, what, |to| members::of_event(to, event, around));
+        let put = |to: &mut Writer<'_>| members::of_event(to, event, around);
+        self.envelope.message(out, what, sentence, put);
     }
 
     fn notice(&mut self, out: &mut Vec<u8>, notice: &Notice, stamp_ns: i64) {
-        self.sentence.clear();
-        self.text.notice(&mut self.sentence, notice, stamp_ns);
+        let sentence = self.sentences.of_notice(notice, stamp_ns);
         let what = (members::nature_of_notice(notice), notice.ts_ns());
-        self.message(out, what, |to| members::of_notice(to, notice));
+        let put = |to: &mut Writer<'_>| members::of_notice(to, notice);
+        self.envelope.message(out, what, sentence, put);
     }
 }
 
@@ -244,15 +228,6 @@ fn cut(out: &mut Vec<u8>, end: usize) {
     let is_inside = |byte: u8| byte & 0xc0 == 0x80;
     let end = (0..=end).rev().find(|&at| !is_inside(out[at]));
     out.truncate(end.unwrap_or(0));
-}
-
-/// RFC 5424's severities.
-fn priority(severity: Severity) -> u8 {
-    match severity {
-        Severity::Warning => 4,
-        Severity::Notice => 5,
-        Severity::Info => 6,
-    }
 }
 
 /// CEF's: 0 to 10.

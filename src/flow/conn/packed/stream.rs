@@ -9,10 +9,8 @@ use super::{Cold, HOLE, Hot, ORIG_HOLE, PROVEN, SATURATED};
 use crate::decode::Headers;
 use crate::decode::packet::tcp_flags::{ACK, FIN, RST, SYN};
 use crate::flow::letters::{self, letter_of};
-use crate::flow::tcp::{self, Sender};
+use crate::flow::tcp::{self, Sender, WINDOW_MAX};
 
-/// The largest window of TCP, RFC 7323 2.3: numbers farther apart belong together in no way that was seen.
-const WINDOW_MAX: u32 = 1 << 30;
 /// A side that has gone on for so many bytes behind a hole does not fill it any more.
 const HOLE_BEHIND_MAX: u32 = 16 << 20;
 
@@ -126,7 +124,7 @@ impl Hot {
             let packets = &mut cold.retransmitted_packets[i];
             full |= add_up(packets, 1);
             let (count, letter) = (*packets, letter_of(b't', sender));
-            if is_power_of_ten(count) {
+            if 10_u32.pow(count.ilog10()) == count {
                 cold.history.push(|history| match count {
                     1 => letters::push_letter(history, letter),
                     _ => letters::append_letter(history, letter),
@@ -222,15 +220,4 @@ impl Hole {
         }
         filled
     }
-}
-
-fn is_power_of_ten(count: u32) -> bool {
-    let mut power = 1_u32;
-    while power < count {
-        let Some(next) = power.checked_mul(10) else {
-            return false;
-        };
-        power = next;
-    }
-    power == count
 }

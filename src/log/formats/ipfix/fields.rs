@@ -30,6 +30,27 @@ pub const fn reverse(id: u16, len: u16) -> Field {
     Field { id, len, reverse }
 }
 
+/// These elements, all of which `LEN` counts, with others in place of those with these numbers.
+pub const fn with_others<const LEN: usize>(
+    fields: &[Field],
+    others: &[(u16, Field)],
+) -> [Field; LEN] {
+    let mut all = [field(0, 0); LEN];
+    let mut at = 0;
+    while at < LEN {
+        all[at] = fields[at];
+        let mut other = 0;
+        while other < others.len() {
+            if others[other].0 == fields[at].id {
+                all[at] = others[other].1;
+            }
+            other += 1;
+        }
+        at += 1;
+    }
+    all
+}
+
 /// Bytes of a record with these elements.
 pub const fn record_bytes(fields: &[Field]) -> usize {
     let (mut sum, mut at) = (0, 0);

@@ -16,7 +16,7 @@ use crate::books::record_kind::EventKind;
 use crate::flow::record::{EndReason, FlowRecord, Volume};
 use crate::log::event::{Body, Event};
 use crate::log::notice::{Notice, Stats};
-use fields::{Field, Record, field, record_bytes, reverse, set, specifiers};
+use fields::{Field, Record, field, record_bytes, reverse, set, specifiers, with_others};
 use sets::{Sets, Version};
 use std::net::IpAddr;
 
@@ -93,22 +93,11 @@ const FLOW_4_FIELDS: &[Field] = &[
     field(148, 8),
 ];
 
-/// The same of IPv6.
-const FLOW_6_FIELDS: &[Field] = &{
-    let mut fields = [field(0, 0); FLOW_4_FIELDS.len()];
-    let mut at = 0;
-    while at < fields.len() {
-        fields[at] = match FLOW_4_FIELDS[at].id {
-            // sourceIPv6Address, destinationIPv6Address, icmpTypeCodeIPv6
-            8 => field(27, 16),
-            12 => field(28, 16),
-            32 => field(139, 2),
-            _ => FLOW_4_FIELDS[at],
-        };
-        at += 1;
-    }
-    fields
-};
+/// The same of IPv6: sourceIPv6Address, destinationIPv6Address, icmpTypeCodeIPv6.
+const FLOW_6_FIELDS: &[Field] = &with_others::<{ FLOW_4_FIELDS.len() }>(
+    FLOW_4_FIELDS,
+    &[(8, field(27, 16)), (12, field(28, 16)), (32, field(139, 2))],
+);
 
 /// What was lost (RFC 7011, 4): observationDomainId as scope, observationTimeMilliseconds; packets that the sensor missed:
 /// ignoredPacketTotalCount; flows: observedFlowTotalCount; of this output exportedFlowRecordTotalCount and

@@ -3,7 +3,7 @@
 //! Times are absolute, in milliseconds, by the elements of IPFIX: those of RFC 3954 count from the exporter's start, and
 //! a capture may be older.
 
-use super::fields::{Field, Record, field, record_bytes, set};
+use super::fields::{Field, Record, field, record_bytes, set, specifiers, with_others};
 use super::sets::{Sets, Version};
 use super::{end_reason, interface, ports_or_icmp, template, vlan};
 use crate::books::record_kind::EventKind;
@@ -66,19 +66,10 @@ const FLOW_4_FIELDS: &[Field] = &[
 ];
 
 /// The same of IPv6: IPV6_SRC_ADDR and IPV6_DST_ADDR.
-const FLOW_6_FIELDS: &[Field] = &{
-    let mut fields = [field(0, 0); FLOW_4_FIELDS.len()];
-    let mut at = 0;
-    while at < fields.len() {
-        fields[at] = match FLOW_4_FIELDS[at].id {
-            8 => field(27, 16),
-            12 => field(28, 16),
-            _ => FLOW_4_FIELDS[at],
-        };
-        at += 1;
-    }
-    fields
-};
+const FLOW_6_FIELDS: &[Field] = &with_others::<{ FLOW_4_FIELDS.len() }>(
+    FLOW_4_FIELDS,
+    &[(8, field(27, 16)), (12, field(28, 16))],
+);
 
 /// Scope: the system, then SAMPLING_INTERVAL, SAMPLING_ALGORITHM, and padding.
 const SAMPLING_FIELDS: &[Field] = &[field(1, 4), field(34, 4), field(35, 1)];
@@ -105,7 +96,7 @@ fn introductions() -> Vec<Vec<u8>> {
         for number in [SAMPLING, bytes(scope), bytes(options)] {
             out.extend_from_slice(&number.to_be_bytes());
         }
-        super::specifiers(out, SAMPLING_FIELDS);
+        specifiers(out, SAMPLING_FIELDS);
     });
     // One packet of one, deterministic.
     set(&mut flows, SAMPLING, true, |out| {

@@ -4,10 +4,12 @@ use super::memory;
 use crate::log::formats::framing::Transport;
 use crate::log::sinks::endpoint::Endpoint;
 use crate::sys::socket_queue;
-use nix::sys::socket::{getsockopt, sockopt};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{MsgFlags, getsockopt, recv, sockopt};
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 use std::time::Duration;
 
 /// A collector that is down is tried again after this time.
@@ -274,20 +276,14 @@ impl Channel {
             return false;
         };
         let mut bytes = [0; 256];
-        let received = nix::sys::socket::recv(
-            std::os::fd::AsRawFd::as_raw_fd(socket),
-            &mut bytes,
-            nix::sys::socket::MsgFlags::MSG_DONTWAIT,
-        );
-        match received {
+        match recv(socket.as_raw_fd(), &mut bytes, MsgFlags::MSG_DONTWAIT) {
             Ok(count) => count == 0,
-            Err(errno) => !matches!(errno, nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR),
+            Err(errno) => !matches!(errno, Errno::EAGAIN | Errno::EINTR),
         }
     }
 
     /// Waits at most `timeout` until something can be sent.
     pub fn wait(&self, timeout: Duration) {
-        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
         match (&self.socket, self.state) {
             (Some(socket), State::Up) => {
                 let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);

@@ -42,11 +42,6 @@ const WAIT_NS: i64 = 1_000_000;
 const END_WAITS: u32 = 1000;
 const READ_WAITS: u32 = 60_000;
 
-/// A running outage.
-struct Outage {
-    recovery: Recovery,
-}
-
 /// Buffered messages and their socket.
 pub struct Messages {
     framing: Box<dyn Framing>,
@@ -67,7 +62,8 @@ pub struct Messages {
     looked_ns: i64,
     /// When a full buffer was last tried.
     tried_ns: i64,
-    outage: Option<Outage>,
+    /// Losses of a running outage.
+    outage: Option<Recovery>,
     recovered: Option<Recovery>,
 }
 
@@ -117,31 +113,29 @@ impl Messages {
 
     fn cause(&self) -> Cause {
         let outage = self.outage.as_ref();
-        outage.map_or(Cause::Slow, |outage| outage.recovery.cause)
+        outage.map_or(Cause::Slow, |outage| outage.cause)
     }
 
     fn on_failure(&mut self, cause: Cause, now_ns: i64) {
-        let outage = self.outage.get_or_insert(Outage {
-            recovery: Recovery {
-                since_ns: now_ns,
-                cause,
-                lost: [0; KINDS],
-            },
+        let outage = self.outage.get_or_insert(Recovery {
+            since_ns: now_ns,
+            cause,
+            lost: [0; KINDS],
         });
-        outage.recovery.cause = cause;
+        outage.cause = cause;
     }
 
     fn drop_entry(&mut self, entry: Entry, cause: Cause) {
         self.queue.drop_entry(entry, cause);
         if let Some(outage) = &mut self.outage {
-            outage.recovery.lost[entry.kind as usize] += entry.records();
+            outage.lost[entry.kind as usize] += entry.records();
         }
     }
 
     fn drop_first(&mut self, cause: Cause) {
         let lost = self.queue.drop_first(cause);
         if let Some(outage) = &mut self.outage {
-            for (sum, lost) in outage.recovery.lost.iter_mut().zip(lost) {
+            for (sum, lost) in outage.lost.iter_mut().zip(lost) {
                 *sum += lost;
             }
         }
@@ -165,7 +159,7 @@ impl Messages {
             match done {
                 Ok(()) => {
                     if let Some(outage) = self.outage.take() {
-                        outage.recovery.join(&mut self.recovered);
+                        outage.join(&mut self.recovered);
                     }
                     return;
                 }
@@ -464,7 +458,7 @@ impl Sink for Messages {
     }
 
     fn blocked(&self) -> Option<Cause> {
-        self.outage.as_ref().map(|outage| outage.recovery.cause)
+        self.outage.as_ref().map(|outage| outage.cause)
     }
 
     fn carried(&self) -> Carried {
