@@ -37,7 +37,7 @@ SHARE = $(DESTDIR)$(PREFIX)/share
 PROGRAM = $(DESTDIR)$(PREFIX)/bin/synledger
 # Debuggers look for it there, by the link that the stripped program carries.
 DEBUG = $(DESTDIR)$(PREFIX)/bin/.debug/synledger.debug
-PAGES = $(addprefix $(SHARE)/man/man1/,synledger.1 synledger-run.1 synledger-read.1 synledger-check.1 synledger-block.1) $(SHARE)/man/man7/synledger.7
+PAGES = $(addprefix $(SHARE)/man/man1/,synledger.1 synledger-run.1 synledger-read.1 synledger-check.1 synledger-block.1 synledger-top.1) $(SHARE)/man/man7/synledger.7
 BASH_COMPLETION = $(SHARE)/bash-completion/completions/synledger
 ZSH_COMPLETION = $(SHARE)/zsh/site-functions/_synledger
 FISH_COMPLETION = $(SHARE)/fish/vendor_completions.d/synledger.fish

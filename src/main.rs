@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         Command::Read(args) => commands::read(args),
         Command::Check(args) => commands::check(&args),
         Command::Block(args) => commands::block(&args),
+        Command::Top(args) => commands::top(&args),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),

@@ -98,7 +98,7 @@ class Program(lab.Lab):
         self.assertNotIn("NEEDED", headers)
         pages = sorted(path.name for path in folder.glob("share/man/man*/*"))
         self.assertEqual(pages, ["synledger-block.1", "synledger-check.1", "synledger-read.1", "synledger-run.1",
-                                 "synledger.1", "synledger.7"])
+                                 "synledger-top.1", "synledger.1", "synledger.7"])
         self.run_ok("bash", "-c", ". share/bash-completion/completions/synledger && complete -p synledger", cwd=folder)
 
     def test_messages_name_no_path_of_the_machine_that_built_it(self):

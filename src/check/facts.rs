@@ -43,7 +43,7 @@ pub struct Needs {
     pub outputs: usize,
     pub metrics: usize,
     /// `--block`.
-    pub blocks: bool,
+    pub status: bool,
     pub workers: usize,
     pub fanout: FanoutMode,
     /// The kernel allows a program that counts the packets that data rings filter, and there is such a filter.
@@ -73,7 +73,7 @@ impl Needs {
             witness: None,
             outputs: 1,
             metrics: 0,
-            blocks: false,
+            status: false,
             workers,
             fanout: rings.fanout,
             counts_filtered: rings.fanout == FanoutMode::Class && RejectCounter::is_allowed(),
@@ -87,7 +87,7 @@ impl Needs {
             witness: config.witness,
             outputs: config.common.outputs.len() + config.common.responders.len(),
             metrics: config.metrics.len(),
-            blocks: config.block.is_some(),
+            status: config.status.is_some(),
             workers: config.common.workers,
             fanout: config.fanout,
             counts_filtered: config.filters_data() && RejectCounter::is_allowed(),
@@ -113,7 +113,7 @@ impl Needs {
             witness: self.witness.is_some(),
             outputs: self.outputs,
             metrics: self.metrics,
-            blocks: self.blocks,
+            status: self.status,
         };
         users.needed(interfaces)
     }

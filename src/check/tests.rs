@@ -46,7 +46,7 @@ fn good() -> Facts {
             witness: None,
             outputs: 1,
             metrics: 0,
-            blocks: false,
+            status: false,
             workers: 1,
             fanout: FanoutMode::Class,
             counts_filtered: true,

@@ -4,12 +4,14 @@ mod block;
 mod check;
 mod panics;
 mod tips;
+mod top;
 
 pub use crate::sensor::live::run;
 pub use crate::sensor::read::read;
 pub use block::block;
 pub use check::check;
 pub use panics::install_panic_hook;
+pub use top::top;
 
 use crate::host::services::finder;
 use crate::observe::terminal::print_to_stderr;

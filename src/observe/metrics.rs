@@ -58,6 +58,11 @@ impl Exposition {
         Arc::clone(&self.unanswered)
     }
 
+    /// When it started, seconds since the Unix epoch.
+    pub(crate) fn started_s(&self) -> f64 {
+        self.started_s
+    }
+
     /// The newest snapshot.
     pub fn snapshot(&self) -> Snapshot {
         (self.source)()

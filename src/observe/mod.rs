@@ -14,3 +14,4 @@ pub mod summary;
 pub mod target;
 pub(crate) mod terminal;
 pub(crate) mod textfile;
+pub(crate) mod view;

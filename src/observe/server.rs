@@ -89,6 +89,7 @@ fn serve_within(
         limits.connections,
         exposition.unanswered(),
     ));
+    let shown = exposition.clone();
     let app = Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
@@ -106,7 +107,7 @@ fn serve_within(
                 let unix =
                     unix.map(|one| tokio::spawn(accept(one, app.clone(), clients.clone(), limits)));
                 let mut tasks: Vec<_> = tcp.chain(unix).collect();
-                tasks.extend(status.map(|status| tokio::spawn(status.serve())));
+                tasks.extend(status.map(|status| tokio::spawn(status.serve(shown))));
                 for task in tasks {
                     let _ = task.await;
                 }

@@ -16,8 +16,8 @@ use clap::{Arg, ArgMatches, Command, FromArgMatches};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// The subcommand without a configuration file.
-const BLOCK: &str = "block";
+/// Subcommands without a configuration file: they ask a sensor that runs.
+const ASKING: [&str; 2] = ["block", "top"];
 
 /// Why parsing ended.
 #[derive(Debug)]
@@ -56,8 +56,7 @@ pub fn parse(
     let Some((name, line)) = matches.subcommand() else {
         return Ok(Cli::from_arg_matches(&matches)?);
     };
-    if name == BLOCK {
-        // It asks a sensor that runs: no configuration file describes it.
+    if ASKING.contains(&name) {
         return Ok(Cli::from_arg_matches(&matches)?);
     }
     let command = parser.find_subcommand(name).expect("it was found");
@@ -118,6 +117,7 @@ pub fn given(cli: &mut Cli) -> &mut Given {
         Subcommand::Read(args) => &mut args.common.file.given,
         Subcommand::Check(args) => &mut args.file.given,
         Subcommand::Block(args) => &mut args.given,
+        Subcommand::Top(args) => &mut args.given,
     }
 }
 

@@ -10,8 +10,8 @@ const BESIDE_INTERFACES: u64 = 64;
 const OF_METRICS: u64 = 2;
 /// Of a worker while it hands over: memory for its state, and who writes that.
 const OF_HAND_OVER: u64 = 2;
-/// `--block`: the clients of the status socket, it itself, the helper's socket.
-const OF_BLOCKING: u64 = CONNECTIONS_MAX as u64 + 8;
+/// The status socket: its clients, it itself, the socket of the helper of `--block`.
+const OF_STATUS: u64 = CONNECTIONS_MAX as u64 + 8;
 
 /// The parts of a run that have descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +28,8 @@ pub struct Users {
     pub outputs: usize,
     /// `--metrics`.
     pub metrics: usize,
-    /// There is a `--block`.
-    pub blocks: bool,
+    /// There is a status socket.
+    pub status: bool,
 }
 
 impl Users {
@@ -46,13 +46,13 @@ impl Users {
 
     /// Descriptors with so many interfaces, and one more: a re-created one is open twice for a moment.
     pub fn needed(&self, interfaces: usize) -> u64 {
-        let blocking = if self.blocks { OF_BLOCKING } else { 0 };
+        let status = if self.status { OF_STATUS } else { 0 };
         (interfaces as u64 + 1) * self.per_interface()
             + self.outputs as u64
             + OF_METRICS * self.metrics as u64
             + OF_HAND_OVER * self.workers as u64
             + BESIDE_INTERFACES
-            + blocking
+            + status
     }
 }
 
@@ -104,7 +104,7 @@ mod tests {
             witness: true,
             outputs: 1,
             metrics: 0,
-            blocks: false,
+            status: false,
         };
         let more = |users: Users, interfaces| users.needed(interfaces) - one.needed(1);
         assert_eq!(more(one, 2), 6);
@@ -112,10 +112,10 @@ mod tests {
         assert_eq!(more(Users { outputs: 3, ..one }, 1), 2);
         // Three rings on one interface and one that is made anew, and what it hands over.
         assert_eq!(more(Users { workers: 2, ..one }, 1), 2 * 3 + 2);
-        let blocks = Users {
-            blocks: true,
+        let status = Users {
+            status: true,
             ..one
         };
-        assert_eq!(more(blocks, 1), OF_BLOCKING);
+        assert_eq!(more(status, 1), OF_STATUS);
     }
 }

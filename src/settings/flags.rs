@@ -19,6 +19,7 @@ mod block_command;
 mod checksums;
 mod rings;
 mod run;
+mod top;
 mod tunnels;
 
 pub use block::{BlockArgs, SOCKET};
@@ -26,6 +27,8 @@ pub use block_command::{BlockAction, BlockCommandArgs, ListFormat};
 pub use checksums::{ChecksumArgs, ChecksumMode};
 pub use rings::{RING_MIB_MAX, RingArgs};
 pub use run::{RunArgs, ScanScope, ScanTarget, ShedMode};
+pub(crate) use top::TOP_KEYS;
+pub use top::TopArgs;
 pub use tunnels::TunnelArgs;
 
 /// A ledger of every new connection, with the books closed.
@@ -72,6 +75,11 @@ pub enum Command {
     /// Asks over its socket: see `--status-socket` of `run`. Where no sensor answers, root lists, exports and removes what
     /// an earlier one left in the kernel.
     Block(BlockCommandArgs),
+    /// Show a running sensor in the terminal: who connects, who scans, what was missed.
+    ///
+    /// Asks over its socket: see `--status-socket` of `run`.
+    #[command(after_long_help = TOP_KEYS)]
+    Top(TopArgs),
 }
 
 impl Command {
@@ -82,6 +90,7 @@ impl Command {
             Self::Read(_) => "read",
             Self::Check(_) => "check",
             Self::Block(_) => "block",
+            Self::Top(_) => "top",
         }
     }
 }

@@ -13,12 +13,13 @@ use crate::log::anonymize::Anonymizer;
 use crate::log::formats::FORMATS;
 use crate::log::formats::text::TextFormat;
 use crate::log::sinks::spec::{self, OutputSpec, Target};
-use crate::observe::status;
+use crate::observe::status::{self, StatusPlan};
 use crate::observe::summary::{self, ReportSpec};
 use crate::observe::target::MetricsTarget;
 use crate::respond::block::blocker::Blocker;
 use crate::respond::block::plan::BlockPlan;
 use crate::respond::{self, RESPONDERS, ResponderSpec};
+use crate::settings::blocking::Blocking;
 use crate::settings::flags::{
     ChecksumMode, CommonArgs, FlowKey, ReadArgs, RunArgs, ScanScope, ScanTarget, ShedMode,
 };
@@ -125,6 +126,8 @@ pub struct RunConfig {
     pub witness: Option<u32>,
     /// `--block`; `None`: off.
     pub block: Option<BlockPlan>,
+    /// The status socket; `None`: there is none.
+    pub status: Option<StatusPlan>,
     /// `--user`.
     pub user: Option<String>,
     /// Not `--no-sandbox`.
@@ -154,6 +157,7 @@ impl ReadConfig {
             fold,
             witness: None,
             block_bytes: 0,
+            status_bytes: 0,
             reads: true,
             merged: args.files.len().min(OPEN_MAX).saturating_sub(1),
             report_bytes: match args.report.is_empty() {
@@ -200,7 +204,7 @@ impl RunConfig {
             args.rings.fanout,
             args.common.key.key == FlowKey::Vlan,
         )?;
-        let block = blocking::plan(args.blocking)?;
+        let Blocking { block, status } = Blocking::new(args.blocking)?;
         if given.has("shed") && args.shed == ShedMode::Auto && !is_by_class(args.rings.fanout) {
             let word = args.rings.fanout.word();
             return Err(ConfigError(format!(
@@ -212,7 +216,10 @@ impl RunConfig {
             alert_rate: args.alert_rate,
             fold: (args.fold > 0).then_some(args.fold),
             witness,
-            block_bytes: block.as_ref().map_or(0, block_bytes),
+            block_bytes: block.as_ref().map_or(0, Blocker::memory_bytes),
+            status_bytes: status.as_ref().map_or(0, |_| {
+                status::memory_bytes(block.as_ref().map_or(0, |plan| plan.max))
+            }),
             reads: false,
             merged: 0,
             report_bytes: 0,
@@ -250,6 +257,7 @@ impl RunConfig {
             host_target: args.scan_target == ScanTarget::Host,
             witness,
             block,
+            status,
             user: args.user,
             sandbox: !args.no_sandbox,
             state: state::folder(args.state, &given),
@@ -292,17 +300,14 @@ fn is_by_class(fanout: FanoutMode) -> bool {
     fanout == FanoutMode::Class
 }
 
-/// The maximum memory of `--block`, and of the clients of its socket.
-fn block_bytes(plan: &BlockPlan) -> u64 {
-    Blocker::memory_bytes(plan) + status::memory_bytes(plan.max)
-}
-
 /// Settings of memory and alerts that `run` and `read` have by different flags.
 struct Own {
     alert_rate: u32,
     fold: Option<u32>,
     witness: Option<u32>,
     block_bytes: u64,
+    /// Of the clients of the status socket, and of what it shows.
+    status_bytes: u64,
     reads: bool,
     merged: usize,
     report_bytes: u64,
@@ -342,7 +347,7 @@ impl Common {
             outputs: outputs.len(),
             buffers: outputs.iter().map(|output| output.format.buffers()).sum(),
             responder_bytes: responders.iter().map(|one| one.plan.memory_bytes()).sum(),
-            block_bytes: own.block_bytes,
+            block_bytes: own.block_bytes + own.status_bytes,
             fold_tables: fold.map_or(0, |_| fold_tables),
             witness: own.witness,
             reads,

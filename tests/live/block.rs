@@ -336,7 +336,7 @@ fn without_a_sensor_the_error_names_the_socket_and_what_to_do() {
         assert_eq!(
             stderr,
             format!(
-                "synledger: {shown}: there is no such socket: start `synledger run` with --block, or name its socket with --socket. \
+                "synledger: {shown}: there is no such socket: start `synledger run` with --status-socket or --block, or name its socket with --socket. \
              No earlier sensor left blocks in the kernel, either\n"
             )
         );
@@ -367,7 +367,7 @@ fn a_dry_run_of_the_whole_says_whether_the_socket_could_be_made_and_makes_none()
         let (code, stdout, stderr) = said(&output);
         assert_eq!(code, Some(0), "{stderr}");
         assert!(stdout.contains("MiB  blocks\n"), "{stdout}");
-        let line = "blocking: dry run (nobody is shut out); socket ";
+        let line = "blocking: dry run (nobody is shut out)\n";
         assert!(stderr.contains(line), "{stderr}");
         assert!(!socket.exists());
         let missing = dir.path().join("none/sock");

@@ -107,7 +107,7 @@ fn a_run_raises_its_limit_of_descriptors_and_opens_no_more_than_computed() {
                 witness: more.contains(&"--witness"),
                 outputs: 2,
                 metrics: usize::from(more.contains(&"--metrics")),
-                blocks: false,
+                status: false,
             };
             let needed = users.needed(MANY);
             let mut command = limited(64, needed);
@@ -191,7 +191,7 @@ fn an_interface_takes_as_many_descriptors_as_computed() {
                 witness: more.contains(&"--witness"),
                 outputs: 2,
                 metrics: usize::from(more.contains(&"--metrics")),
-                blocks: false,
+                status: false,
             };
             let workers = workers.to_string();
             let args = [&["--workers", &workers], more].concat();

@@ -51,6 +51,7 @@ mod taps;
 mod targets;
 mod text;
 mod tools;
+mod top;
 mod traffic;
 mod tunnels;
 mod waiting;

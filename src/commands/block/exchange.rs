@@ -29,11 +29,7 @@ pub fn ask(socket: &Path, request: &Value) -> Result<Value, Failure> {
     if socket == Path::new(NONE) {
         return left::answer("--socket none: no sensor is asked", &request);
     }
-    let asked = UnixStream::connect(socket).and_then(|stream| {
-        let until_ns = monotonic_ns() + PATIENCE_NS;
-        exchange(Timed { stream, until_ns }, &format!("{request}\n"))
-    });
-    match asked {
+    match sent(socket, &request) {
         Ok(answer) => {
             let answer = checked(socket, &answer)?;
             if request["do"] == "list" {
@@ -47,6 +43,21 @@ pub fn ask(socket: &Path, request: &Value) -> Result<Value, Failure> {
             None => Err(Failure::Run(unreachable(socket, &error))),
         },
     }
+}
+
+/// What the sensor says to a request, which gets the version of the protocol. Only a sensor answers.
+pub(in crate::commands) fn ask_sensor(socket: &Path, request: &Value) -> Result<Value, Failure> {
+    let mut request = request.clone();
+    request["synledger"] = json!(VERSION);
+    let answer = sent(socket, &request);
+    let answer = answer.map_err(|error| Failure::Run(unreachable(socket, &error)))?;
+    checked(socket, &answer)
+}
+
+fn sent(socket: &Path, request: &Value) -> io::Result<String> {
+    let stream = UnixStream::connect(socket)?;
+    let until_ns = monotonic_ns() + PATIENCE_NS;
+    exchange(Timed { stream, until_ns }, &format!("{request}\n"))
 }
 
 /// Why nobody serves the socket any more; `None`: somebody does, or that is unknown.
@@ -143,10 +154,10 @@ fn unreachable(socket: &Path, error: &io::Error) -> String {
     let shown = shown(socket);
     let what = match error.kind() {
         ErrorKind::NotFound => {
-            "there is no such socket: start `synledger run` with --block, or name its socket with --socket"
+            "there is no such socket: start `synledger run` with --status-socket or --block, or name its socket with --socket"
         }
         ErrorKind::ConnectionRefused => {
-            "nobody serves this socket: the sensor has ended; start `synledger run` with --block"
+            "nobody serves this socket: the sensor has ended; start `synledger run` with --status-socket or --block"
         }
         ErrorKind::PermissionDenied => {
             "no permission: run this as root, as the user of the sensor, or as a member of its --status-group"

@@ -1,6 +1,6 @@
 //! `block`: asks a sensor over its status socket, or changes what an earlier one left in the kernel.
 
-mod exchange;
+pub(super) mod exchange;
 mod files;
 mod left;
 mod lists;

@@ -6,6 +6,7 @@
 use crate::decode::key::Address;
 use crate::hyperloglog::HyperLogLog;
 use crate::sys::compare::equal_bytes;
+use ipnet::IpNet;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -130,6 +131,13 @@ impl Prefix {
             v6: self.v6,
             bits: if self.v6 { bits << 64 } else { bits << 8 },
         }
+    }
+
+    /// As a network.
+    pub(crate) fn network(self) -> IpNet {
+        let first = self.address().into();
+        let length = if self.v6 { 64 } else { 24 };
+        IpNet::new(first, length).expect("within the length of an address")
     }
 
     #[allow(clippy::cast_possible_truncation, reason = "one byte of the product")]

@@ -1,4 +1,4 @@
-//! The status socket: `synledger block` asks the sensor over it.
+//! The status socket: `synledger top` and `synledger block` ask the sensor over it.
 //!
 //! A client sends one line of JSON and gets one back ([`protocol`]). Who may: root, the user of the sensor, and the
 //! members of one group, as the kernel names the peer (SO_PEERCRED, SO_PEERGROUPS). Clients are few, their requests bounded in size and
@@ -7,16 +7,21 @@
 
 mod admission;
 mod protocol;
+mod screen;
 
+use crate::observe::metrics::Exposition;
+use crate::observe::view::View;
 use crate::respond::block::desk::{Desk, Wish};
 use crate::sys::peer_groups::peer_groups;
 use admission::{Admission, Place};
 use nix::unistd::{Gid, Group, Uid};
-use protocol::REQUEST_BYTES_MAX;
+use protocol::{REQUEST_BYTES_MAX, Request};
 pub(crate) use protocol::{VERSION, stamp, wish};
+use screen::Screen;
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener as StdListener;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -48,9 +53,19 @@ const ROW_BYTES: u64 = 1 << 10;
 /// The maximum memory of all clients together, where at most so many blocks are listed.
 pub(crate) fn memory_bytes(blocks_max: usize) -> u64 {
     let list = blocks_max as u64 * ROW_BYTES;
-    CONNECTIONS_MAX as u64 * CLIENT_BYTES + list.max(LONG_BYTES)
+    CONNECTIONS_MAX as u64 * CLIENT_BYTES + list.max(LONG_BYTES) + View::memory_bytes()
 }
 
+/// Where the socket is, and who may use it beside root and the sensor's user: a group's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusPlan {
+    /// Its path.
+    pub socket: PathBuf,
+    /// The group.
+    pub group: Option<String>,
+}
+
+const NO_BLOCKS: &str = "this sensor runs without --block: it has no blocks";
 const BUSY: &str = "busy: others are being served; try again";
 const NO_REQUEST: &str = "a request is one line of JSON of at most 4 MiB, within five seconds";
 
@@ -58,22 +73,31 @@ const NO_REQUEST: &str = "a request is one line of JSON of at most 4 MiB, within
 #[derive(Debug)]
 pub(crate) struct StatusSocket {
     listener: StdListener,
-    desk: Desk,
+    /// `--block`'s; `None`: nothing is blocked.
+    desk: Option<Desk>,
+    view: View,
+    sensor: String,
     group: Option<Gid>,
 }
 
 impl StatusSocket {
     /// `group` may use it, beside root and the user of this process.
-    pub(crate) fn new(listener: StdListener, desk: Desk, group: Option<Gid>) -> Self {
+    pub(crate) fn new(
+        listener: StdListener,
+        (desk, view, sensor): (Option<Desk>, View, &str),
+        group: Option<Gid>,
+    ) -> Self {
         Self {
             listener,
             desk,
+            view,
+            sensor: sensor.to_owned(),
             group,
         }
     }
 
     /// Accepts clients until the process ends.
-    pub(super) async fn serve(self) {
+    pub(super) async fn serve(self, exposition: Exposition) {
         let is_ready = self.listener.set_nonblocking(true).is_ok();
         let Some(listener) = UnixListener::from_std(self.listener)
             .ok()
@@ -84,6 +108,7 @@ impl StatusSocket {
         let mut admission = Admission::at_most(CONNECTIONS_MAX);
         let counter = Arc::new(Counter {
             desk: self.desk,
+            screen: Screen::new(self.sensor, self.view, exposition),
             group: self.group,
             long: Arc::new(Semaphore::new(1)),
         });
@@ -109,7 +134,8 @@ type Long = OwnedSemaphorePermit;
 /// What clients share.
 #[derive(Debug)]
 struct Counter {
-    desk: Desk,
+    desk: Option<Desk>,
+    screen: Screen,
     group: Option<Gid>,
     long: Arc<Semaphore>,
 }
@@ -153,15 +179,20 @@ impl Counter {
     ) -> Result<String, &'static str> {
         let line = self.request(read, long).await?;
         asked();
-        let wish = match protocol::wish(&line) {
-            Ok(wish) => wish,
+        let request = match protocol::request(&line) {
+            Ok(request) => request,
             Err(error) => return Ok(protocol::refused(&error)),
         };
         drop(line);
+        let (wish, desk) = match (request, &self.desk) {
+            (Request::Top, _) => return Ok(self.screen.rendered()),
+            (Request::Wish(wish), Some(desk)) => (wish, desk),
+            (Request::Wish(_), None) => return Err(NO_BLOCKS),
+        };
         if wish == Wish::List && long.is_none() {
             *long = Some(self.wait_for_long().await?);
         }
-        Ok(protocol::answer(&self.desk, wish).await)
+        Ok(protocol::answer(desk, wish).await)
     }
 
     /// The line of a request.

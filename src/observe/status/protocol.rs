@@ -1,6 +1,6 @@
 //! Requests and answers of the status socket: one object of JSON each, on one line, with the version as `synledger`.
 //!
-//! Requests have `do`: `list`; `add` with `nets`, `for_s` and `reason`; `import` with `nets`, `for_s` and `name`; `del` with
+//! Requests have `do`: `top`; `list`; `add` with `nets`, `for_s` and `reason`; `import` with `nets`, `for_s` and `name`; `del` with
 //! `net`; `flush`. `for_s` is a number of seconds, or a list of one for each network. Answers have `ok`. Where it is false, nothing was changed, and `error` is one sentence.
 
 use crate::host::addresses::parse_network;
@@ -54,8 +54,30 @@ pub(super) fn refused(error: &str) -> String {
     format!("{answer}\n")
 }
 
+/// What a line asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Request {
+    /// What a screen shows.
+    Top,
+    /// Something about blocks.
+    Wish(Wish),
+}
+
 /// What a line asks for. The error is one sentence.
+pub(super) fn request(line: &[u8]) -> Result<Request, String> {
+    let request = parsed(line)?;
+    match request["do"] == "top" {
+        true => Ok(Request::Top),
+        false => of_blocks(&request).map(Request::Wish),
+    }
+}
+
+/// What a line asks for of blocks. The error is one sentence.
 pub(crate) fn wish(line: &[u8]) -> Result<Wish, String> {
+    of_blocks(&parsed(line)?)
+}
+
+fn parsed(line: &[u8]) -> Result<Value, String> {
     // Each value of JSON takes many times its bytes in memory.
     let parts = line.iter().filter(|byte| b",[{".contains(byte)).count();
     if parts > 2 * NETS_MAX + OTHER_PARTS_MAX {
@@ -69,20 +91,24 @@ pub(crate) fn wish(line: &[u8]) -> Result<Wish, String> {
             "this sensor speaks version {VERSION} of the protocol, and not {version}: take `synledger block` of its version"
         ));
     }
+    Ok(request)
+}
+
+fn of_blocks(request: &Value) -> Result<Wish, String> {
     match request["do"].as_str().unwrap_or_default() {
         "list" => Ok(Wish::List),
         "flush" => Ok(Wish::Flush),
         "del" => Ok(Wish::Remove(net(&request["net"])?)),
-        "add" => added(&request, Why::Hand(words(&request, "reason")?.into())),
+        "add" => added(request, Why::Hand(words(request, "reason")?.into())),
         "import" => {
-            let name = words(&request, "name")?;
+            let name = words(request, "name")?;
             match name.is_empty() {
                 true => Err("an import has a name".to_owned()),
-                false => added(&request, Why::Import(name.into())),
+                false => added(request, Why::Import(name.into())),
             }
         }
         other => Err(format!(
-            "do \"{}\" must be list, add, del, flush or import",
+            "do \"{}\" must be top, list, add, del, flush or import",
             cut(other, SHOWN_MAX).escape_debug()
         )),
     }
@@ -225,7 +251,7 @@ mod tests {
             (read("x"), "no JSON"),
             (read("{}"), "version 1"),
             (read(r#"{"synledger":2,"do":"list"}"#), "and not 2"),
-            (whole(r#""do":"eat""#), "must be list, add, del"),
+            (whole(r#""do":"eat""#), "must be top, list, add, del"),
             (whole(r#""do":"del","net":7"#), "a string"),
             (whole(r#""do":"del","net":"host"#), "no JSON"),
             (whole(r#""do":"del","net":"host""#), "must be a network"),

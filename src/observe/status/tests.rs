@@ -21,7 +21,7 @@ fn serve(dir: &Path, told: impl Fn(Wish) -> Told + Send + 'static) -> PathBuf {
             let _ = request.reply.send(told(request.wish));
         }
     });
-    let socket = StatusSocket::new(listener, desk, None);
+    let socket = StatusSocket::new(listener, (Some(desk), View::new(None), "edge"), None);
     let exposition = Exposition::starting_now(Arc::new(Snapshot::default));
     let pass = Sandbox::off().pass(Thread::Metrics);
     let listeners = Listeners {

@@ -11,7 +11,7 @@ mod scans;
 pub mod spec;
 mod tallies;
 mod text;
-mod top;
+pub(super) mod top;
 
 pub use content::Facts;
 pub use spec::ReportSpec;

@@ -9,7 +9,7 @@ use crate::inspect::Kind;
 use crate::inspect::detection::{Detection, Phase, Verdict};
 use crate::time::durations::length_ns;
 use crate::words::either;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The kernel's sets have room for all that `--block-max` may ask for, and for what an earlier run left there.
 const LIMITS: Limits = Limits {
@@ -121,9 +121,6 @@ pub struct BlockPlan {
     pub prefix6: u8,
     /// Blocks outlast the run.
     pub keep: bool,
-    pub socket: PathBuf,
-    /// Its name, for who may use the socket beside root and the sensor's user.
-    pub group: Option<String>,
 }
 
 impl BlockPlan {
@@ -171,8 +168,6 @@ impl BlockPlan {
     pub fn in_the_place_of(&self, running: &Self, max: usize) -> Self {
         Self {
             mode: running.mode,
-            socket: running.socket.clone(),
-            group: running.group.clone(),
             max: if self.max <= max {
                 self.max
             } else {
@@ -226,8 +221,6 @@ mod tests {
             private: false,
             prefix6: 128,
             keep: false,
-            socket: PathBuf::new(),
-            group: None,
         }
     }
 

@@ -1,15 +1,17 @@
-//! Opens what `--block` needs: firewall, status socket, blocker.
+//! Opens the status socket and what `--block` needs: firewall, blocker.
 
 use crate::error::Failure;
+use crate::host::services::Services;
 use crate::log::tap::Tap;
 use crate::observe::socket::{Place, SocketFile};
-use crate::observe::status::{self, StatusSocket};
+use crate::observe::status::{self, StatusPlan, StatusSocket};
+use crate::observe::view::View;
 use crate::respond::block::blocker::Blocker;
 use crate::respond::block::desk::Desk;
 use crate::respond::block::left;
 use crate::respond::block::plan::BlockPlan;
 use crate::respond::guard::{self, Guard, Shared};
-use crate::settings::{Common, blocking};
+use crate::settings::{RunConfig, blocking};
 use crate::time::clock::{monotonic_ns, wall_clock_ns};
 use nix::unistd::Gid;
 
@@ -20,17 +22,40 @@ pub(super) struct Status {
     pub file: SocketFile,
 }
 
-/// Adds the blocker to the tap, and binds its socket. `None` without `--block`. `interfaces`: the watched ones.
+/// Binds the status socket, and adds what serves it to the tap: the view, and with `--block` the blocker. `interfaces`: the
+/// watched ones.
 pub(super) fn open(
-    (common, plan): (&Common, Option<&Shared<BlockPlan>>),
+    (config, plan): (&RunConfig, Option<&Shared<BlockPlan>>),
+    interfaces: &[String],
+    (guard, services): (Guard, Option<Services>),
+    tap: &mut Tap,
+) -> Result<Option<Status>, Failure> {
+    let Some(status) = &config.status else {
+        return Ok(None);
+    };
+    // First: where another sensor has it, the firewall is that one's.
+    let gid = group(status).map_err(Failure::Run)?;
+    let (listener, file) = place(status).bind(gid).map_err(Failure::Run)?;
+    let sensor = &config.common.sensor;
+    let desk = match plan {
+        Some(shared) => block(shared, sensor, interfaces, guard, tap)?,
+        None => None,
+    };
+    let view = View::new(services);
+    tap.add(view.listener());
+    let socket = StatusSocket::new(listener, (desk, view, sensor), gid);
+    Ok(Some(Status { socket, file }))
+}
+
+/// Adds the blocker to the tap; `None`: nothing is blocked.
+fn block(
+    shared: &Shared<BlockPlan>,
+    sensor: &str,
     interfaces: &[String],
     guard: Guard,
     tap: &mut Tap,
-) -> Result<Option<Status>, Failure> {
-    let Some(shared) = plan else { return Ok(None) };
+) -> Result<Option<Desk>, Failure> {
     let plan = guard::newest(shared);
-    let gid = group(&plan).map_err(Failure::Run)?;
-    let (listener, file) = place(&plan).bind(gid).map_err(Failure::Run)?;
     let word = plan.mode.word();
     // Later the sensor has no privilege to read it.
     let others = left::others(word);
@@ -39,7 +64,7 @@ pub(super) fn open(
     let Some(firewall) = firewall else {
         return Ok(None);
     };
-    let (desk, requests) = Desk::open(word, &common.sensor);
+    let (desk, requests) = Desk::open(word, sensor);
     let clock = Box::new(monotonic_ns);
     let mut blocker = Blocker::new(shared.clone(), firewall, guard, requests, clock);
     let now_ns = wall_clock_ns();
@@ -47,29 +72,35 @@ pub(super) fn open(
         .into_iter()
         .for_each(|text| blocker.note(text, now_ns));
     tap.add(Box::new(blocker));
-    let socket = StatusSocket::new(listener, desk, gid);
-    Ok(Some(Status { socket, file }))
+    Ok(Some(desk))
 }
 
-/// What keeps `--block` from being opened, if anything; changes nothing. `beside`: a sensor that runs may have it.
-pub(super) fn would_open(plan: &BlockPlan, beside: bool) -> Result<(), String> {
-    group(plan)?;
-    if beside && place(plan).is_served() {
+/// What keeps socket and `--block` from being opened, if anything; changes nothing. `beside`: a sensor that runs may have
+/// them.
+pub(super) fn would_open(config: &RunConfig, beside: bool) -> Result<(), String> {
+    let Some(status) = &config.status else {
+        return Ok(());
+    };
+    group(status)?;
+    if beside && place(status).is_served() {
         return Ok(());
     }
-    place(plan).would_bind()?;
+    place(status).would_bind()?;
+    let Some(plan) = &config.block else {
+        return Ok(());
+    };
     let word = plan.mode.word();
     (plan.would_open()).map_err(|error| format!("--block {word}: {error}"))
 }
 
-fn group(plan: &BlockPlan) -> Result<Option<Gid>, String> {
+fn group(plan: &StatusPlan) -> Result<Option<Gid>, String> {
     plan.group.as_deref().map(status::group).transpose()
 }
 
-fn place(plan: &BlockPlan) -> Place<'_> {
+fn place(plan: &StatusPlan) -> Place<'_> {
     Place {
         flag: "--status-socket ",
         path: &plan.socket,
-        makes_directory: blocking::is_default_socket(plan),
+        makes_directory: blocking::is_default_socket(&plan.socket),
     }
 }

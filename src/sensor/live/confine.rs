@@ -7,7 +7,6 @@ use crate::log::formats::framing::Transport;
 use crate::log::sinks;
 use crate::log::sinks::spec::{Target, folder};
 use crate::observe::target::MetricsTarget;
-use crate::respond::block::plan::BlockPlan;
 use crate::settings::RunConfig;
 use crate::settings::file::DEFAULT_PATH;
 use std::path::{Path, PathBuf};
@@ -54,12 +53,9 @@ pub(super) fn close(
         collectors: collectors(config),
     };
     // Sockets are removed at the end.
-    let block = config
-        .block
-        .iter()
-        .map(|plan: &BlockPlan| plan.socket.as_path());
+    let status = config.status.iter().map(|plan| plan.socket.as_path());
     let metrics = config.metrics.iter().filter_map(MetricsTarget::socket);
-    let sockets = block.chain(metrics).chain(config.takeover.as_deref());
+    let sockets = status.chain(metrics).chain(config.takeover.as_deref());
     paths
         .write
         .extend(sockets.map(|path| folder(path).to_owned()));

@@ -123,8 +123,7 @@ pub(super) fn refused_settings(config: &RunConfig, beside: bool) -> Vec<String> 
     let is_new = |why: &String| !wrong.iter().any(|(_, known)| why.contains(known));
     let identity = identity.filter(is_new);
     wrong.extend(identity.map(|why| ("user", why)));
-    let block = config.block.as_ref();
-    let block = block.and_then(|plan| blocking::would_open(plan, beside).err());
+    let block = blocking::would_open(config, beside).err();
     wrong.extend(block.map(|why| ("block", why)));
     let around = surroundings::read(config).err();
     wrong.extend(around.map(|error| ("block", error.to_string())));

@@ -38,7 +38,7 @@ pub(super) struct Opened {
     pub kept: Kept,
     /// What a reload changes.
     pub shared: SharedSettings,
-    /// Of `--block`.
+    /// The status socket.
     pub status: Option<Status>,
     /// Of `--takeover`.
     pub door: Option<Door>,
@@ -77,7 +77,11 @@ impl Opened {
         let mut outputs = logging::open(common, &context, guard.clone())?;
         let block = config.block.clone();
         let block = block.map(|plan| Arc::new(RwLock::new(Arc::new(plan))));
-        let status = blocking::open((common, block.as_ref()), &interfaces, guard, &mut outputs.1)?;
+        // Names of services tell addresses.
+        let services = surroundings.services();
+        let services = services.filter(|_| common.anonymizer.is_none());
+        let plan = (config, block.as_ref());
+        let status = blocking::open(plan, &interfaces, (guard, services), &mut outputs.1)?;
         Ok(Self {
             exits,
             watch,

@@ -75,15 +75,17 @@ fn overview(config: &RunConfig, nics: &[nic::Interface], left_out: &[nic::Interf
     if let Some(folder) = &config.state {
         line("state", shown(&folder.path).to_string());
     }
+    if let Some(plan) = &config.status {
+        line("status socket", shown(&plan.socket).to_string());
+    }
     if let Some(plan) = &config.block {
-        let socket = shown(&plan.socket);
         let says = match plan.mode {
             BlockMode::Nft => "by nftables, table inet synledger",
             BlockMode::Xdp => "by XDP at the interfaces that are watched",
             BlockMode::DryRun => "dry run (nobody is shut out)",
             BlockMode::Off => "off",
         };
-        line("blocking", format!("{says}; socket {socket}"));
+        line("blocking", says.to_owned());
     }
     if let Some(one_in) = config.witness {
         let says = format!("one in {one_in} connections, by a socket and a library of its own");
@@ -96,7 +98,9 @@ fn overview(config: &RunConfig, nics: &[nic::Interface], left_out: &[nic::Interf
 fn without_block(config: &RunConfig) -> Option<String> {
     let given = config.given.settings.iter();
     let keys = given.map(|setting| setting.key.as_str());
-    let idle = keys.filter(|key| key.starts_with("block-") || key.starts_with("status-"));
+    let is_about =
+        |key: &&str| key.starts_with("block-") || *key == "status-group" && config.status.is_none();
+    let idle = keys.filter(is_about);
     let own = ["block-kib", "block-timeout-ms"];
     let idle: Vec<String> = idle
         .filter(|key| !own.contains(key))

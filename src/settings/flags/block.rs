@@ -116,15 +116,17 @@ pub struct BlockArgs {
     /// dry run nothing stays, nor with `--block xdp` where nothing can have a name in /sys/fs/bpf.
     #[arg(long, help_heading = BLOCKING)]
     pub block_keep: bool,
-    /// Socket of `synledger block`.
+    /// Socket of `synledger top` and `synledger block`.
     ///
-    /// Made at the start with mode 0660, removed at the end. Root, the sensor's user and `--status-group` may use it. Default:
-    /// /run/synledger/synledger.sock, whose directory is made if it is missing; none without `--block`.
+    /// Made at the start with mode 0660, removed at the end. Root, the sensor's user and `--status-group` may use it. Default
+    /// with `--block`: /run/synledger/synledger.sock, whose directory is made if it is missing. Without `--block`: none; one
+    /// that is named serves `synledger top`.
     #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath, help_heading = BLOCKING)]
     pub status_socket: Option<PathBuf>,
     /// Group that may use the socket.
     ///
-    /// Its members may list and change blocks. The socket's group is then this one. Default: none.
+    /// Its members may see what `synledger top` shows, and list and change blocks. The socket's group is then this one.
+    /// Default: none.
     #[arg(long, value_name = "GROUP", help_heading = BLOCKING)]
     pub status_group: Option<String>,
 }

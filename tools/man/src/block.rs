@@ -69,7 +69,7 @@ pub const OUTPUT: &[Block] = &[
 
 pub const FILES: &[Block] = &[Item(
     "/run/synledger/synledger.sock",
-    "The socket of a sensor with `--block`, unless `--status-socket` names another; mode 0660.",
+    "The socket of a sensor with `--block` or of `synledger top`, unless `--status-socket` names another; mode 0660.",
 )];
 
 pub const EXAMPLES: &[Block] = &[

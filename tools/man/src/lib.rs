@@ -13,6 +13,7 @@ mod restarts;
 mod rotation;
 mod sandbox;
 pub mod sections;
+mod top;
 
 use clap::Command;
 use clap_complete::Shell;

@@ -20,7 +20,7 @@ pub struct Section {
     pub blocks: &'static [Block],
 }
 
-use super::{block, collectors, restarts, rotation, sandbox};
+use super::{block, collectors, restarts, rotation, sandbox, top};
 use Block::{Item, Lines, Text};
 
 /// The description of the page `name` behind its first sentence.
@@ -30,6 +30,7 @@ pub fn description(name: &str) -> &'static [Block] {
         "synledger-read" => READ_DESCRIPTION,
         "synledger-check" => CHECK_DESCRIPTION,
         "synledger-block" => block::DESCRIPTION,
+        "synledger-top" => top::DESCRIPTION,
         _ => DESCRIPTION,
     }
 }
@@ -85,15 +86,17 @@ pub fn of(name: &str) -> Vec<Section> {
         "synledger-read" => (Some(READ_SIGNALS), OUTPUT, READ_FILES, READ_EXAMPLES),
         "synledger-check" => (None, CHECK_OUTPUT, CHECK_FILES, CHECK_EXAMPLES),
         "synledger-block" => (None, block::OUTPUT, block::FILES, block::EXAMPLES),
+        "synledger-top" => (None, top::OUTPUT, top::FILES, top::EXAMPLES),
         _ => (Some(SIGNALS), PROGRAM_OUTPUT, FILES, EXAMPLES),
     };
     let status = match name {
         "synledger-check" => CHECK_STATUS,
         "synledger-block" => block::STATUS,
+        "synledger-top" => top::STATUS,
         _ => STATUS,
     };
     let configuration = match name {
-        "synledger-block" => block::CONFIGURATION,
+        "synledger-block" | "synledger-top" => block::CONFIGURATION,
         _ => CONFIGURATION,
     };
     let mut all = vec![section("EXIT STATUS", status)];
@@ -446,5 +449,5 @@ const EXAMPLES: &[Block] = &[Lines(&[
 ])];
 
 const SEE_ALSO: &[Block] = &[Text(
-    "`synledger`(1), `synledger-run`(1), `synledger-read`(1), `synledger-check`(1), `synledger-block`(1), `synledger`(7), `tcpdump`(8), `ethtool`(8), `packet`(7), `capabilities`(7)",
+    "`synledger`(1), `synledger-run`(1), `synledger-read`(1), `synledger-check`(1), `synledger-block`(1), `synledger-top`(1), `synledger`(7), `tcpdump`(8), `ethtool`(8), `packet`(7), `capabilities`(7)",
 )];

@@ -13,7 +13,6 @@ use crate::respond::block::plan::{BlockMode, BlockOn};
 use crate::respond::guard::{Shared, Surroundings};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
@@ -172,8 +171,6 @@ pub fn plan() -> BlockPlan {
         private: false,
         prefix6: 128,
         keep: false,
-        socket: PathBuf::new(),
-        group: None,
     }
 }
 
