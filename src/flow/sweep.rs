@@ -2,7 +2,7 @@
 
 use super::Flows;
 use super::record::{EndReason, FlowEvent, When};
-use super::table::timers::{BEHIND_MAX, slot_ahead, slot_end, slot_of, slot_start};
+use super::table::timers::{slot_ahead, slot_end, slot_of, slot_start};
 
 /// A table, in the order in which flows with equal deadlines end.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -160,7 +160,7 @@ impl Flows {
     /// Notes that no timer lies in an earlier slot.
     fn set_swept(&mut self, slot: i64) {
         self.swept = self.swept.max(slot);
-        self.wraps_ns = slot_start(self.swept.saturating_add(BEHIND_MAX + 1));
+        self.wraps_ns = slot_start(self.swept.saturating_add(self.behind_max + 1));
     }
 
     fn prepare(&mut self, slot: i64) {
@@ -214,7 +214,8 @@ impl Flows {
                 let from = slot.unwrap_or_default();
                 conns.slab.wheel.relink(at, slot_ahead(deadline, from));
             } else {
-                conns.settle(at, now, counts, out);
+                // Not all that is due by now: other flows come first.
+                conns.settle(at, deadline, counts, out);
             }
         }
     }
