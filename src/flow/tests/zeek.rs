@@ -163,6 +163,15 @@ fn either_side_may_be_the_one_that_ends() {
     }
 }
 
+/// `tcp_attempt_delay`, `tcp_close_delay`, `tcp_reset_delay` and the inactivity time-outs of base/init-bare.zeek.
+#[test]
+fn time_outs_are_zeeks_defaults() {
+    use crate::flow::conn::{LINGER_NS, OTHER_IDLE_NS};
+    use crate::time::durations::{TCP_IDLE_NS, UNANSWERED_NS};
+    assert_eq!((UNANSWERED_NS, LINGER_NS), (5 * SECOND, 5 * SECOND));
+    assert_eq!((TCP_IDLE_NS, OTHER_IDLE_NS), (300 * SECOND, 60 * SECOND));
+}
+
 #[test]
 fn every_letter_has_its_packet() {
     let again: Vec<Packet> = (0..10).map(|nth| sends(10 + nth, 0, 10)).collect();
