@@ -49,7 +49,6 @@ pub use limits::Limits;
 use record::{FlowEvent, When};
 use std::net::SocketAddr;
 use table::slab::Hint;
-use table::timers::BEHIND_MAX;
 use tcp::Sender;
 
 /// The way of a packet through the flow stage.
@@ -130,7 +129,7 @@ impl Flows {
             wraps_ns: i64::MIN,
             prepared: None,
             by_vlan: false,
-            behind_max: BEHIND_MAX,
+            behind_max: table::timers::BEHIND_MAX,
         }
     }
 
@@ -147,17 +146,6 @@ impl Flows {
         self.attempts.record_ends = on;
         self.established.record_ends = on;
         self.others.record_ends = on;
-    }
-
-    /// Has flows that last make an interim record each `every_ns`, if the [`Limits`] have room for it. `exact`: between which
-    /// packets that is depends on their time alone, so the first packet of each slot of the timers sweeps. Otherwise the
-    /// sweep that comes next makes it. Before the first packet.
-    pub fn report_parts(&mut self, every_ns: i64, exact: bool) {
-        self.established.parts.set_every(every_ns);
-        self.others.parts.set_every(every_ns);
-        if exact {
-            self.behind_max = 0;
-        }
     }
 
     /// Makes VLAN identifiers a part of keys: the same addresses and ports under other tags are another flow.

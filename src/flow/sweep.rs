@@ -26,6 +26,17 @@ enum Swept {
 type Order = (i64, i64, crate::decode::key::Key, u32, Table);
 
 impl Flows {
+    /// Has flows that last make an interim record each `every_ns`, if its [`super::Limits`] have room for it. `exact`: between which
+    /// packets that is depends on their time alone, so the first packet of each slot of the timers sweeps. Otherwise the
+    /// sweep that comes next makes it. Before the first packet.
+    pub fn report_parts(&mut self, every_ns: i64, exact: bool) {
+        self.established.parts.set_every(every_ns);
+        self.others.parts.set_every(every_ns);
+        if exact {
+            self.behind_max = 0;
+        }
+    }
+
     /// Moves the watermark; sweeps if the wheels would otherwise wrap.
     #[inline(always)]
     pub(super) fn advance(
