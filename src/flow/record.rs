@@ -323,9 +323,9 @@ pub struct FlowRecord {
     /// The flow goes on: `--active-timeout` has passed since it began or since the record before. `reason` is
     /// [`EndReason::Timeout`] then.
     pub interim: bool,
-    /// Records of this flow before this one. Volumes count from `since_ns` on, so that the sum over all records of a flow
+    /// Records of this flow before this one, 65,535 at most. Volumes count from `since_ns` on, so that the sum over all records of a flow
     /// is the flow; `start_ns`, flags, history and state are those of the whole flow so far.
-    pub part: u32,
+    pub part: u16,
     /// From when on the volumes count: `start_ns`, or the deadline that made the record before this one.
     pub since_ns: i64,
     /// The whole flow once more, for outputs without interim records: there are records of its parts beside this one.

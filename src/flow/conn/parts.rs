@@ -19,7 +19,7 @@ pub struct Reported {
     /// When the next one is due.
     due_ns: i64,
     since_ns: i64,
-    records: u32,
+    records: u16,
     orig: Volume,
     resp: Volume,
 }

@@ -406,7 +406,7 @@ prop_compose! {
         tuple in tuples(), isn in any::<u32>(), start_ns in any::<i64>(), orig in volumes(), resp in volumes(),
         lasted in prop_oneof![0_i64..3_000_000_000, any::<i64>()], words in any::<[usize; 3]>(), flags in any::<[bool; 8]>(), inside in 0_u32..8,
         letters in "[shfrdaiqgtSHFRDAIQGT^]{0,16}", interfaces in (0_u16..6, 0_u16..6), id in any::<u16>(),
-        vlan in any::<[u16; 2]>(), vlan_count in 0_u8..3, part in any::<u32>(), since_ns in any::<Option<i64>>(),
+        vlan in any::<[u16; 2]>(), vlan_count in 0_u8..3, part in any::<u16>(), since_ns in any::<Option<i64>>(),
     ) -> FlowRecord {
         let [gso, midstream, preexisting, fragmented, saturated, shed, joined, interim] = flags;
         let mut history = History::default();
