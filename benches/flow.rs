@@ -105,6 +105,7 @@ fn main() {
             established: 1 << 18,
             others: 1 << 10,
             fragments: 4,
+            parts: false,
         },
         [1, 2],
     );

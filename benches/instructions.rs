@@ -65,6 +65,7 @@ const LIMITS: Limits = Limits {
     established: 1 << 13,
     others: 1 << 13,
     fragments: 64,
+    parts: false,
 };
 /// Memory of the detectors, as of a worker with half a GiB.
 const DETECTOR_BYTES: u64 = 128 << 20;

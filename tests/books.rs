@@ -127,6 +127,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("flows_reopened", &[]),
     ("flows_closed", &[FLOWS, RECORDS]),
     ("flows_untold", &[RECORDS]),
+    ("flow_parts", &[RECORDS]),
     ("flows_merged", &[FLOWS]),
     ("flows_open", &[FLOWS]),
     ("evicted_attempts", &[]),

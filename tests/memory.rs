@@ -149,6 +149,7 @@ const ROOMY: Limits = Limits {
     established: 1 << 12,
     others: 1 << 12,
     fragments: 64,
+    parts: false,
 };
 
 const TABLES: Limits = Limits {
@@ -156,6 +157,7 @@ const TABLES: Limits = Limits {
     established: 1 << 16,
     others: 1 << 16,
     fragments: 64,
+    parts: false,
 };
 
 #[test]

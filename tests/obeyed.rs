@@ -3,6 +3,7 @@
 use craft::Rng;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
+use synledger::capture::tunnels::Inside;
 use synledger::decode::packet::{Fragment, Packet, Reach, Tcp, Transport, tcp_flags};
 use synledger::flow::key::Hasher;
 use synledger::flow::{Flows, Limits};
@@ -224,6 +225,7 @@ fn syn(source: u64, ts_ns: i64) -> Packet {
         dst: IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1)),
         fragment: Fragment::Whole,
         reach: Reach::Plain,
+        inside: Inside::NONE,
         gso: false,
         transport: Transport::Tcp(Tcp {
             src_port: 1024,
@@ -250,6 +252,7 @@ fn repeat_in(what: &str, mut flood: Vec<Touch>, rng: &mut Rng) -> (usize, usize)
         established: 8,
         others: 8,
         fragments: 8,
+        parts: false,
     };
     let mut flows = Flows::new(limits, [rng.next_u64(), rng.next_u64()]);
     flood.retain(|touch| touch.2 == 0);

@@ -157,6 +157,8 @@ fn common(path: &Path, workers: usize, flows: Option<Limits>) -> Common {
     let output = format!("eve:{},events=connection+alert+flow", path.display());
     common.outputs = vec![output.parse().expect("a spec")];
     common.flows = flows.unwrap_or(common.flows);
+    common.active_ns = common.flows.parts.then_some(5_000_000_000);
+    common.outputs[0].parts = common.flows.parts;
     common
 }
 
@@ -172,6 +174,7 @@ fn a_log_is_the_same_whatever_processes_write_it() {
         established: 1024,
         others: 1024,
         fragments: 64,
+        parts: true,
     };
     for (round, capture) in craft::scenarios(rng.next_u64()).into_iter().enumerate() {
         if capture.frames.is_empty() || !full && !rng.one_in(8) {

@@ -106,8 +106,16 @@ fn lines(log: &[u8], with_flows: bool) -> Vec<String> {
     all.map(str::to_owned).collect()
 }
 
-/// What EVE says of a flow that came out of a tunnel.
-const TUNNEL: &str = ",\"tunnel\":true";
+/// What EVE says of a flow that came out of this tunnel.
+fn told_of(how: Wrap) -> String {
+    let word = match how {
+        Wrap::Vxlan => "vxlan",
+        Wrap::Geneve => "geneve",
+        Wrap::Nvgre => "gre",
+        Wrap::Ip { .. } | Wrap::Gre => unreachable!("their flows have other sizes"),
+    };
+    format!(",\"tunnel\":\"{word}\"")
+}
 
 #[test]
 fn a_capture_in_a_tunnel_has_the_log_of_the_capture() {
@@ -120,7 +128,7 @@ fn a_capture_in_a_tunnel_has_the_log_of_the_capture() {
         Wrap::Gre,
     ];
     let dir = tempfile::tempdir().expect("a folder");
-    let (mut compared, mut logged, mut flows) = ([0; 6], 0, [0; 2]);
+    let (mut compared, mut logged, mut flows) = ([0; 6], 0, 0);
     for (nth, capture) in scenarios(5).iter().enumerate() {
         let at = nth % hows.len();
         if !(nth / hows.len()).is_multiple_of(3) || capture.link != LinkType::Ethernet {
@@ -146,11 +154,14 @@ fn a_capture_in_a_tunnel_has_the_log_of_the_capture() {
             let (plain, mut opened) = (lines(plain, with_flows), lines(opened, with_flows));
             for line in &mut opened {
                 let is_flow = line.contains("\"event_type\":\"flow\"");
-                let told = line.contains(TUNNEL);
-                assert!(is_flow || !told, "{line}");
-                // A frame has one reason why it is out of the way: what is odd inside a tunnel hides the tunnel.
-                flows[usize::from(told)] += u32::from(is_flow);
-                *line = line.replace(TUNNEL, "");
+                if !is_flow {
+                    assert!(!line.contains("\"tunnel\""), "{line}");
+                    continue;
+                }
+                let told = told_of(hows[at]);
+                assert!(line.contains(&told), "{line}");
+                flows += 1;
+                *line = line.replace(&told, "");
             }
             if with_flows || !opened.iter().any(|line| line.starts_with('{')) {
                 assert_eq!(opened, plain, "{} in {:?}", capture.name, hows[at]);
@@ -165,11 +176,7 @@ fn a_capture_in_a_tunnel_has_the_log_of_the_capture() {
     }
     eprintln!("captures in each tunnel: {compared:?}, {logged} lines");
     assert!(compared.iter().all(|&count| count >= 5) && logged > 1000);
-    let [without, with] = flows;
-    assert!(
-        with > 9 * without,
-        "{with} flows of a tunnel are named as such, {without} are not"
-    );
+    assert!(flows > 100, "{flows} flows");
 }
 
 /// The counts of a counter that are not 0.

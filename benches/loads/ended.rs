@@ -1,6 +1,7 @@
 //! Ends of the connections of [`super::loads::traffic`].
 
 use super::loads::traffic::{time_ns, tuple};
+use synledger::capture::tunnels::Inside;
 use synledger::flow::record::{Basis, ConnState, EndReason, FlowRecord, History, Volume};
 use synledger::log::event::{Body, Event, Step};
 
@@ -37,10 +38,11 @@ pub fn ended(number: u32) -> Event {
         saturated: false,
         reopened: false,
         shed: false,
-        tunnel: false,
+        inside: Inside::NONE,
         interim: false,
         part: 0,
         since_ns: end_ns - 1_000_000_000,
+        total: false,
         interface: 0,
         interface_resp: 0,
         vlan: [0; 2],

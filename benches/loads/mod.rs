@@ -93,6 +93,7 @@ pub fn shard(flows: Limits, rules: Rules, folds: Option<Folds>) -> (Shard, Merge
         },
         mesh: Mesh::new(1).pop().expect("one worker"),
         flow_records: false,
+        active_ns: None,
         log,
         folds,
         live: true,

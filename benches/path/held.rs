@@ -69,6 +69,7 @@ fn shards(workers: usize, flows: Limits, detector_mib: u64, fold: bool) -> Vec<B
             },
             mesh,
             flow_records: false,
+            active_ns: None,
             log,
             folds: fold.then(|| Folds::with_room(FOLDS_MAX, 1000, [1, 2])),
             live: true,
@@ -147,6 +148,7 @@ fn time_flood(what: &str, gap_ns: i64, fold: bool, ring: Option<Class>) {
         established: 1 << 16,
         others: 1 << 16,
         fragments: 64,
+        parts: false,
     };
     let mut bench = Bench::one(flows, 256, fold);
     let (mut load, syn) = (Load::default(), Segment::new(craft::SYN, 0));
@@ -191,6 +193,7 @@ fn time_data(connections: u32) {
         established: connections as usize + (connections / 64) as usize,
         others: 1 << 16,
         fragments: 64,
+        parts: false,
     };
     let mut bench = Bench::one(flows, 64, true);
     let mut load = Load::default();
@@ -242,6 +245,7 @@ const MIX_LIMITS: Limits = Limits {
     established: 1 << 20,
     others: 1 << 22,
     fragments: 1024,
+    parts: false,
 };
 
 /// Captures in a loop, with new addresses in each round. Timed when a million flows are held and as many expire as

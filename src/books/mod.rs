@@ -248,7 +248,7 @@ impl Books {
                 shards.detections_withheld() + shards.detections_log_gone,
             ),
             EventKind::Flow => (
-                shards.flow.closed_all(),
+                shards.flow.closed_all() + shards.flow.flow_parts,
                 shards.flow.flows_untold + shards.flows_log_gone,
             ),
             EventKind::Stats | EventKind::Lifecycle | EventKind::Block => {

@@ -25,6 +25,51 @@ words! {
     }
 }
 
+/// The tunnel that a packet came out of, the innermost one; or none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
+pub struct Inside(u8);
+
+impl Inside {
+    /// Of no tunnel.
+    pub const NONE: Self = Self(0);
+    /// Bits of [`Inside::bits`].
+    pub const BITS: u32 = 3;
+
+    /// Which one.
+    pub fn tunnel(self) -> Option<Tunnel> {
+        let index = usize::from(self.0).checked_sub(1)?;
+        Tunnel::ALL.get(index).copied()
+    }
+
+    /// Whether there is one.
+    #[inline(always)]
+    pub fn any(self) -> bool {
+        self != Self::NONE
+    }
+
+    /// As a part of a word.
+    #[inline(always)]
+    pub fn bits(self) -> u32 {
+        self.0.into()
+    }
+
+    /// The lowest bits of a word.
+    #[allow(clippy::cast_possible_truncation, reason = "the lowest bits are meant")]
+    pub fn of_bits(word: u32) -> Self {
+        Self(word as u8 & ((1 << Self::BITS) - 1))
+    }
+}
+
+const _: () = assert!(Tunnel::COUNT < 1 << Inside::BITS);
+
+impl From<Tunnel> for Inside {
+    #[allow(clippy::cast_possible_truncation, reason = "a few tunnels")]
+    fn from(tunnel: Tunnel) -> Self {
+        Self(tunnel.index() as u8 + 1)
+    }
+}
+
 /// Most UDP ports of each kind of tunnel.
 const PORTS_MAX: usize = 4;
 
@@ -181,6 +226,17 @@ mod tests {
     fn tunnels(list: &str) -> Result<Tunnels, String> {
         let choices: Result<Vec<Choice>, String> = list.split(',').map(str::parse).collect();
         Tunnels::new(&choices?).map_err(|error| error.0)
+    }
+
+    #[test]
+    fn a_tunnel_comes_back_from_its_bits() {
+        for tunnel in Tunnel::ALL {
+            let inside = Inside::from(tunnel);
+            assert!(inside.any());
+            assert_eq!(Inside::of_bits(!7 | inside.bits()), inside);
+            assert_eq!(inside.tunnel(), Some(tunnel));
+        }
+        assert!(!Inside::NONE.any() && Inside::default().tunnel().is_none());
     }
 
     #[test]

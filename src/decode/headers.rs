@@ -5,6 +5,7 @@ use super::net::{FLAGS_END, proto};
 use super::packet::{Fragment, Packet, Reach, Tcp, Transport, tcp_flags::*};
 use super::{vlan, wire_len};
 use crate::capture::frame::{Frame, LinkType, PLAIN_DEPTH};
+use crate::capture::tunnels::Inside;
 
 const ETHERNET: usize = 14;
 const IPV4: usize = 20;
@@ -45,6 +46,8 @@ pub struct Headers {
     pub first_fragment: bool,
     /// Whether the fanout program can follow them.
     pub reach: Reach,
+    /// The tunnel that they came out of.
+    pub inside: Inside,
 }
 
 /// What places a whole segment or datagram.
@@ -203,7 +206,8 @@ impl Headers {
             self.wire_len = wire_len(frame);
             (self.vlan[0], self.vlan_count) = (tag.tci & 0x0fff, 1);
         }
-        (self.gso, self.first_fragment, self.reach) = (false, false, Reach::Plain);
+        (self.gso, self.first_fragment) = (false, false);
+        (self.reach, self.inside) = (Reach::Plain, Inside::NONE);
     }
 
     /// Reads the commonest frames by fixed offsets: Ethernet, IPv4 without options or IPv6 without extension headers, a
@@ -311,6 +315,7 @@ impl Headers {
             gso: packet.gso,
             first_fragment: packet.fragment == Fragment::First,
             reach: packet.reach,
+            inside: packet.inside,
             ..Self::default()
         }
     }

@@ -41,6 +41,7 @@ pub use packet::Packet;
 pub use unread::{MalformedCause, NotIpCause, Unread};
 
 use crate::capture::frame::Frame;
+use crate::capture::tunnels::Inside;
 use link::{Link, Version};
 use net::Net;
 use packet::Transport;
@@ -118,6 +119,7 @@ fn assemble(frame: &Frame<'_>, link: &Link<'_>, net: &Net<'_>, transport: Transp
         dst: net.dst,
         fragment: net.place.fragment(),
         reach: link.reach,
+        inside: Inside::NONE,
         gso: frame.gso,
         transport,
     }

@@ -321,6 +321,7 @@ pub(super) fn packet(f: &Frame<'_>) -> Result<Packet, Unread> {
         ip_len: u32::try_from(w.view.wire_end.saturating_sub(w.at)).expect("a frame's length"),
         interface: f.interface,
         vlan,
+        inside: crate::capture::tunnels::Inside::NONE,
         vlan_count: u8::try_from(w.tags.len().min(2)).expect("at most 2"),
         src: p.src,
         dst: p.dst,

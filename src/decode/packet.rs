@@ -1,5 +1,6 @@
 //! A decoded packet: addresses, ports, flags, lengths. Owned data.
 
+use crate::capture::tunnels::Inside;
 use std::net::IpAddr;
 
 /// TCP flag bits as in byte 13 of the header.
@@ -176,6 +177,8 @@ pub struct Packet {
     pub fragment: Fragment,
     /// Whether the fanout program can follow its headers.
     pub reach: Reach,
+    /// The tunnel that it came out of.
+    pub inside: Inside,
     /// Several segments in one frame.
     pub gso: bool,
     /// The headers behind IP.

@@ -13,6 +13,7 @@ use super::shapes_odd::{WRAPPERS, macsec, nflog, typed, wrapped};
 use super::{Headers, MalformedCause, NotIpCause, Packet, Unread, naive, packet};
 use crate::capture::bpf::fanout::{self, HashKind, Keys};
 use crate::capture::frame::{Class, Frame, LinkType, VlanTag};
+use crate::capture::tunnels::Inside;
 
 pub(super) fn frame(bytes: &[u8], wire_len: usize, link: LinkType) -> Frame<'_> {
     Frame {
@@ -51,6 +52,7 @@ fn plain(frame: &Frame<'_>) -> Option<Headers> {
         gso: true,
         first_fragment: true,
         reach: Reach::Mpls,
+        inside: Inside::NONE,
     };
     let is_plain = headers.read_plain(frame);
     let mut lean = Headers { seq: 7, ..headers };

@@ -46,6 +46,7 @@ counters! {
         flows_reopened: "Attempts reopened after their end",
         flows_closed (count by reason EndReason): "Flows ended",
         flows_untold: "Flows ended without a record, as no output wants it",
+        flow_parts: "Records of parts of flows that last longer than --active-timeout: interim ones, and the last one of each such flow",
         flows_merged: "Second attempts of a simultaneous open, merged into the first",
         flows_open (gauge): "Flows open now",
         evicted_attempts (loss): "Attempts evicted from a full table: a repeated SYN may then count as a new connection",

@@ -107,6 +107,8 @@ pub struct Flows {
     prepared: Option<i64>,
     /// VLAN identifiers are a part of keys.
     by_vlan: bool,
+    /// How many slots the sweep may lag before a packet sweeps.
+    behind_max: i64,
 }
 
 impl Flows {
@@ -116,8 +118,8 @@ impl Flows {
         Self {
             hasher,
             attempts: Attempts::new(limits.attempts, hasher),
-            established: Conns::new(limits.established, hasher),
-            others: Conns::new(limits.others, hasher),
+            established: Conns::new(limits.established, limits.parts, hasher),
+            others: Conns::new(limits.others, limits.parts, hasher),
             fragments: Fragments::new(limits.fragments),
             early: Early::new(),
             preexisting: Vec::with_capacity(limits::PREEXISTING_MAX),
@@ -127,6 +129,7 @@ impl Flows {
             wraps_ns: i64::MIN,
             prepared: None,
             by_vlan: false,
+            behind_max: table::timers::BEHIND_MAX,
         }
     }
 

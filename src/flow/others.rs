@@ -96,7 +96,7 @@ impl Flows {
             let since = (horizon_ns, When::Deadline(horizon_ns));
             if conn.is_silent() && self.others.slab.is_full() {
                 let (reason, counts) = (EndReason::Timeout, &mut self.counts);
-                self.others.tell(|| conn, reason, since.1, counts, out);
+                (self.others).tell((|| conn, None), reason, since.1, counts, out);
                 continue;
             }
             self.move_flow(conn, hash, since, out);

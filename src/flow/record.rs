@@ -1,5 +1,6 @@
 //! Events of the flow stage: a new attempt, its outcome, probes and loads, the end of a flow.
 
+use crate::capture::tunnels::Inside;
 use crate::decode::Headers;
 use crate::decode::key::Key;
 use crate::decode::packet::tcp_flags::{FIN, RST};
@@ -238,6 +239,20 @@ pub struct Volume {
 }
 
 impl Volume {
+    /// What came behind `before`, an older state of the same counters. Flags are those of both.
+    pub(super) fn without(&self, before: &Self) -> Self {
+        Self {
+            packets: self.packets.wrapping_sub(before.packets),
+            bytes: self.bytes.wrapping_sub(before.bytes),
+            payload_bytes: self.payload_bytes.wrapping_sub(before.payload_bytes),
+            ip_bytes: self.ip_bytes.wrapping_sub(before.ip_bytes),
+            retransmitted_packets: self.retransmitted_packets - before.retransmitted_packets,
+            retransmitted_bytes: self.retransmitted_bytes - before.retransmitted_bytes,
+            missed_bytes: self.missed_bytes - before.missed_bytes,
+            tcp_flags: self.tcp_flags,
+        }
+    }
+
     /// Something was sent again, or is missing.
     #[inline(always)]
     pub fn is_irregular(&self) -> bool {
@@ -261,7 +276,7 @@ words! {
     }
 }
 
-/// The record of an ended flow.
+/// The record of an ended flow, or of a part of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[derive(borsh::BorshDeserialize, borsh::BorshSchema, borsh::BorshSerialize)]
 pub struct FlowRecord {
@@ -303,16 +318,18 @@ pub struct FlowRecord {
     pub reopened: bool,
     /// Live: packets of its class were shed while it was open, so its volumes may be too small.
     pub shed: bool,
-    /// Its packets came out of a tunnel (`--decap`).
-    pub tunnel: bool,
+    /// The tunnel that its packets came out of (`--decap`).
+    pub inside: Inside,
     /// The flow goes on: `--active-timeout` has passed since it began or since the record before. `reason` is
     /// [`EndReason::Timeout`] then.
     pub interim: bool,
-    /// Records of this flow before this one. Volumes count from `since_ns` on, so that the sum over all records of a flow
+    /// Records of this flow before this one, 65,535 at most. Volumes count from `since_ns` on, so that the sum over all records of a flow
     /// is the flow; `start_ns`, flags, history and state are those of the whole flow so far.
-    pub part: u32,
+    pub part: u16,
     /// From when on the volumes count: `start_ns`, or the deadline that made the record before this one.
     pub since_ns: i64,
+    /// The whole flow once more, for outputs without interim records: there are records of its parts beside this one.
+    pub total: bool,
     /// Where the originator's first frame was seen: index into the run's table of interfaces.
     pub interface: u16,
     /// Where the responder's was, or the same.
@@ -324,6 +341,11 @@ pub struct FlowRecord {
 }
 
 impl FlowRecord {
+    /// An interim record, or the last one of a flow that has some.
+    pub fn is_part(&self) -> bool {
+        self.interim || self.part > 0
+    }
+
     /// Why the record was made: `active` for one of a flow that goes on, else the word of its reason.
     pub fn end_word(&self) -> &'static str {
         match self.interim {
@@ -363,7 +385,7 @@ pub enum FlowEvent {
         /// The segment that makes it, where that is not the current packet.
         waited: Option<Waited>,
     },
-    /// A flow ended.
+    /// A flow ended, or a part of one that goes on.
     Ended(FlowRecord),
 }
 

@@ -7,5 +7,5 @@ snapshot! {
     [] Flows;
     values: attempts, established, others, fragments, early, counts, now_ns, swept, wraps_ns, prepared;
     lists: preexisting;
-    fixed: hasher, by_vlan;
+    fixed: hasher, by_vlan, behind_max;
 }

@@ -2,7 +2,7 @@
 
 use super::Flows;
 use super::record::{EndReason, FlowEvent, When};
-use super::table::timers::{BEHIND_MAX, slot_ahead, slot_end, slot_of, slot_start};
+use super::table::timers::{slot_ahead, slot_end, slot_of, slot_start};
 
 /// A table, in the order in which flows with equal deadlines end.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,6 +26,17 @@ enum Swept {
 type Order = (i64, i64, crate::decode::key::Key, u32, Table);
 
 impl Flows {
+    /// Has flows that last make an interim record each `every_ns`, if its [`super::Limits`] have room for it. `exact`: between which
+    /// packets that is depends on their time alone, so the first packet of each slot of the timers sweeps. Otherwise the
+    /// sweep that comes next makes it. Before the first packet.
+    pub fn report_parts(&mut self, every_ns: i64, exact: bool) {
+        self.established.parts.set_every(every_ns);
+        self.others.parts.set_every(every_ns);
+        if exact {
+            self.behind_max = 0;
+        }
+    }
+
     /// Moves the watermark; sweeps if the wheels would otherwise wrap.
     #[inline(always)]
     pub(super) fn advance(
@@ -160,7 +171,7 @@ impl Flows {
     /// Notes that no timer lies in an earlier slot.
     fn set_swept(&mut self, slot: i64) {
         self.swept = self.swept.max(slot);
-        self.wraps_ns = slot_start(self.swept.saturating_add(BEHIND_MAX + 1));
+        self.wraps_ns = slot_start(self.swept.saturating_add(self.behind_max + 1));
     }
 
     fn prepare(&mut self, slot: i64) {
@@ -214,7 +225,8 @@ impl Flows {
                 let from = slot.unwrap_or_default();
                 conns.slab.wheel.relink(at, slot_ahead(deadline, from));
             } else {
-                conns.settle(at, now, counts, out);
+                // Not all that is due by now: other flows come first.
+                conns.settle(at, deadline, counts, out);
             }
         }
     }

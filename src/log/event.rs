@@ -16,7 +16,7 @@ use std::cmp::Ordering;
 pub enum Body {
     /// A new connection attempt.
     NewConnection(Attempt),
-    /// A flow ended.
+    /// A flow ended, or a part of one that goes on.
     Flow(FlowRecord),
     /// A detection; rare, hence boxed.
     Alert(Box<Detection>),

@@ -45,10 +45,20 @@ impl Output {
         carried
     }
 
+    /// Of a flow with parts it gets these or the whole.
+    fn asks_for(&self, body: &Body) -> bool {
+        let fits = match (body, self.spec.parts) {
+            (Body::Flow(flow), true) => !flow.total,
+            (Body::Flow(flow), false) => !flow.is_part(),
+            _ => true,
+        };
+        fits && self.spec.events.has(body.kind())
+    }
+
     /// True: the sink has a recovery to report.
     fn event(&mut self, event: &Event, at: Moment) -> bool {
         let kind = event.body.kind();
-        if !self.spec.events.has(kind) {
+        if !self.asks_for(&event.body) {
             self.not_asked[kind as usize] += 1;
             return false;
         }

@@ -153,6 +153,7 @@ pub fn shards(
                 policy: policy.clone(),
                 mesh,
                 flow_records: common.flow_records,
+                active_ns: common.active_ns,
                 log,
                 folds: common.fold.filter(|_| live).map(|per_second| {
                     let workers = u32::try_from(common.workers).expect("at most 64");

@@ -17,6 +17,7 @@ use std::time::Duration;
 mod block;
 mod block_command;
 mod checksums;
+mod flows;
 mod rings;
 mod run;
 mod top;
@@ -25,6 +26,7 @@ mod tunnels;
 pub use block::{BlockArgs, SOCKET};
 pub use block_command::{BlockAction, BlockCommandArgs, ListFormat};
 pub use checksums::{ChecksumArgs, ChecksumMode};
+pub use flows::FlowArgs;
 pub use rings::{RING_MIB_MAX, RingArgs};
 pub use run::{RunArgs, ScanScope, ScanTarget, ShedMode};
 pub(crate) use top::TOP_KEYS;
@@ -349,6 +351,9 @@ pub struct CommonArgs {
     /// Whether checksums are verified.
     #[command(flatten)]
     pub checksums: ChecksumArgs,
+    /// How flows are reported.
+    #[command(flatten)]
+    pub flows: FlowArgs,
     /// What is detected.
     #[command(flatten)]
     pub detectors: crate::inspect::Flags,

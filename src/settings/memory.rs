@@ -56,6 +56,8 @@ pub struct Users {
     pub merged: usize,
     /// Memory of `--report`.
     pub report_bytes: u64,
+    /// Flows may have parts.
+    pub parts: bool,
 }
 
 /// Capacities outside the tables.
@@ -261,7 +263,7 @@ impl Memory {
         Ok(Self {
             asked_mib: mib,
             users,
-            flows: Limits::from_bytes(share - share / 4),
+            flows: Limits::from_bytes(share - share / 4, users.parts),
             rules: Rules::divide(share / 4, detectors),
             room,
         })

@@ -66,6 +66,8 @@ pub struct Common {
     pub responders: Vec<ResponderSpec>,
     /// Somebody wants records of flows that ended.
     pub flow_records: bool,
+    /// `--active-timeout`, or that of the outputs; `None`: off.
+    pub active_ns: Option<i64>,
     /// `--alert-rate`; `None`: no limit.
     pub alert_rate: Option<u32>,
     /// Attempts a second to one (destination, port) that are not folded; `None`: all.
@@ -339,6 +341,7 @@ impl Common {
                 |name| name.to_string_lossy().into_owned(),
             ),
         };
+        let active_ns = fitting::active_timeout(args.flows.active_timeout, &mut outputs);
         let acts = own.block_bytes > 0 || !responders.is_empty();
         let anonymizer = fitting::anonymizer(args.anonymize.as_deref(), acts)?;
         let fold_tables = if reads { 1 } else { workers };
@@ -353,6 +356,7 @@ impl Common {
             reads,
             merged: own.merged,
             report_bytes: own.report_bytes,
+            parts: active_ns.is_some(),
         };
         let memory = Memory::divide(args.size.memory_mib, users, &args.detectors)?;
         let in_log = outputs.iter().any(|it| it.events.has(EventKind::Flow));
@@ -374,6 +378,7 @@ impl Common {
             log_budget: args.log_budget,
             responders,
             flow_records: in_log || own.report_bytes > 0,
+            active_ns,
             alert_rate: (own.alert_rate > 0).then_some(own.alert_rate),
             fold,
             sensor,

@@ -55,6 +55,8 @@ pub struct Parts {
     pub mesh: Mesh,
     /// Whether any output asks for the records of ended flows.
     pub flow_records: bool,
+    /// How often a flow that lasts makes an interim record; `None`: never.
+    pub active_ns: Option<i64>,
     /// Its end of the log queue.
     pub log: Producer,
     /// Live: which attempts are folded before they come to the log.
@@ -417,6 +419,9 @@ impl Shard {
         let [first, second] = parts.table_keys;
         let mut flows = Flows::new(parts.flows, parts.table_keys);
         flows.record_ends(parts.flow_records);
+        if let Some(every_ns) = parts.active_ns {
+            flows.report_parts(every_ns, !parts.live);
+        }
         if parts.by_vlan {
             flows.key_by_vlan();
         }

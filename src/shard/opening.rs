@@ -3,12 +3,13 @@
 use super::{At, BATCH, Shard};
 use crate::capture::bpf::fanout;
 use crate::capture::frame::{ChecksumState, Frame};
-use crate::capture::tunnels::Tunnels;
+use crate::capture::tunnels::{Inside, Tunnels};
 use crate::decode::MalformedCause;
 use crate::decode::checksums;
 use crate::decode::headers;
 use crate::decode::packet::Reach;
 use crate::decode::tunnel::{self, Opened, Unopened};
+use crate::flow::Lane;
 use std::convert::Infallible;
 
 /// What happens to frames before they are decoded.
@@ -86,9 +87,10 @@ impl Shard {
     /// Reads what is inside a frame with a tunnel, or the frame if the tunnel is not opened.
     #[inline(never)]
     fn on_tunnel(&mut self, frame: &Frame<'_>, opened: &Opened<'_>, at: &At<'_>) {
-        let is_inside = opened.tunnels[0].is_some();
+        let innermost = opened.tunnels.into_iter().flatten().last();
+        let inside = innermost.map_or(Inside::NONE, Inside::from);
         let counts = &mut self.counts.tunnels;
-        counts.decapsulated_frames += u64::from(is_inside);
+        counts.decapsulated_frames += u64::from(inside.any());
         for tunnel in opened.tunnels.into_iter().flatten() {
             counts.tunnels_opened[tunnel.index()] += 1;
         }
@@ -99,11 +101,11 @@ impl Shard {
             self.counts.frames_cut_by_depth += u64::from(is_cut);
         }
         self.check_place(frame, at);
-        self.on_inner_frame(&opened.frame, is_inside, &At { ring: None, ..*at });
+        self.on_inner_frame(&opened.frame, inside, &At { ring: None, ..*at });
     }
 
     /// Reads a frame whose place in a ring says nothing about it.
-    fn on_inner_frame(&mut self, frame: &Frame<'_>, is_inside: bool, at: &At<'_>) {
+    fn on_inner_frame(&mut self, frame: &Frame<'_>, inside: Inside, at: &At<'_>) {
         let one = &mut self.pending[self.held];
         if one.headers.read_lean(frame) {
             self.flows.prefetch(&mut one.headers, &mut one.lookup);
@@ -112,7 +114,11 @@ impl Shard {
         }
         let has_witness = self.outbox.has_witness();
         let one = &mut self.pending[self.held];
-        if is_inside && one.headers.reach == Reach::Plain {
+        one.headers.inside = inside;
+        if let (Lane::Other, Some(packet)) = (one.lookup.lane, self.others.last_mut()) {
+            packet.inside = inside;
+        }
+        if inside.any() && one.headers.reach == Reach::Plain {
             one.headers.reach = Reach::Tunnel;
         }
         one.position = at.position;

@@ -63,6 +63,7 @@ pub fn small(workers: usize) -> Common {
             established: 64,
             others: 64,
             fragments: 8,
+            parts: false,
         },
         rules: Rules {
             sources: SourceRoom {
@@ -93,6 +94,7 @@ pub fn small(workers: usize) -> Common {
         outputs: outputs.map(|o| spec(o).parse().expect("a spec")).to_vec(),
         responders: Vec::new(),
         flow_records: true,
+        active_ns: None,
         alert_rate: None,
         log_budget: None,
         fold: None,

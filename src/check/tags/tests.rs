@@ -1,4 +1,5 @@
 use super::*;
+use crate::capture::tunnels::Inside;
 use crate::decode::packet::tcp_flags::PSH;
 use crate::decode::packet::{Fragment, Reach, Transport};
 
@@ -32,6 +33,7 @@ fn segment(tags: &[u16], port: u16, up: bool, flags: u8, (seq, ack): (u32, u32))
         dst: dst.into(),
         fragment: Fragment::Whole,
         reach: Reach::Plain,
+        inside: Inside::NONE,
         gso: false,
         transport: Transport::Tcp(tcp),
     }

@@ -14,9 +14,9 @@ use super::key::Hasher;
 use super::record::{EndReason, FlowEvent, When};
 use super::table::ring::Ring;
 use super::tcp::Sender;
+use crate::capture::tunnels::Inside;
 use crate::decode::Headers;
 use crate::decode::key::Key;
-use crate::decode::packet::Reach;
 use crate::decode::packet::tcp_flags::{CWR, ECE, FIN, PSH, RST, SYN, URG};
 use crate::decode::vlan;
 use crate::snapshot::snapshot;
@@ -36,7 +36,11 @@ const OUTLIVED: usize = 128;
 const EXTRA_SYN_FLAGS: [u8; 4] = [PSH, URG, ECE, CWR];
 
 /// Longest frame of a SYN that needs no tally.
-const PLAIN_WIRE_MAX: u32 = 0x7fff;
+const PLAIN_WIRE_MAX: u32 = 0x1fff;
+
+/// From this bit of [`AttemptEntry::rest`] on: [`Inside`].
+pub(super) const INSIDE: u32 = 32 - Inside::BITS;
+const _: () = assert!(PLAIN_WIRE_MAX << 16 == (1 << INSIDE) - (1 << 16));
 
 /// Bit of [`AttemptEntry::vlan`]: answered, but the SYN+ACK was not seen.
 const BY_DATA: u32 = 1 << 30;
@@ -88,7 +92,7 @@ pub(crate) struct AttemptEntry {
     /// VLAN identifiers and tags of the key (see [`vlan`]), which of [`EXTRA_SYN_FLAGS`] the SYN had, [`BY_DATA`] and
     /// [`FORGOTTEN`].
     vlan: u32,
-    /// With a tally: its place. Without, of the only SYN: whether it came out of a tunnel, 15 bits of the frame's bytes, 16
+    /// With a tally: its place. Without, of the only SYN: the tunnel that it came out of, 13 bits of the frame's bytes, 16
     /// of IP's.
     pub(super) rest: u32,
 }
@@ -173,7 +177,7 @@ impl AttemptEntry {
             flags: (key.kind() as u16) & (V6 | JOINED) | if odd { ODD } else { 0 },
             interface: syn.interface,
             vlan: vlan_and_extra_flags(syn),
-            rest: u32::from(syn.reach == Reach::Tunnel) << 31
+            rest: syn.inside.bits() << INSIDE
                 | (syn.wire_len & PLAIN_WIRE_MAX) << 16
                 | syn.ip_len.min(syn.wire_len) & 0xffff,
         }

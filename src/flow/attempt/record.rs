@@ -2,7 +2,8 @@
 
 use super::bits::*;
 use super::tally::{Requester, Tally};
-use super::{AttemptEntry, Attempts, BY_DATA};
+use super::{AttemptEntry, Attempts, BY_DATA, INSIDE, PLAIN_WIRE_MAX};
+use crate::capture::tunnels::Inside;
 use crate::decode::Headers;
 use crate::decode::packet::tcp_flags::{ACK, FIN, RST, SYN};
 use crate::flow::conn::Conn;
@@ -40,9 +41,9 @@ impl Attempts {
         let mut tally = Tally {
             start_ns,
             end_ns: start_ns,
-            bytes: [entry.rest >> 16 & 0x7fff, 0],
+            bytes: [entry.rest >> 16 & PLAIN_WIRE_MAX, 0],
             ip_bytes: [entry.rest & 0xffff, 0],
-            tunnel: entry.rest >> 31 != 0,
+            inside: Inside::of_bits(entry.rest >> INSIDE),
             packets: [1, 0],
             flags: [entry.syn_flags(), 0],
             ..Tally::default()
@@ -242,7 +243,7 @@ impl Attempts {
                     false => 0,
                 },
             ],
-            tunnel: tally.tunnel,
+            inside: tally.inside,
             gso: entry.has(GSO),
             fragmented: entry.has(FRAGMENTED) || entry.has(JOINED),
             saturated: entry.has(SATURATED),

@@ -3,8 +3,8 @@
 //! A flood of single SYNs takes no place. SYNs with data or in fragments may take three quarters of the pool, so
 //! that nobody can keep answered attempts from being accounted.
 
+use crate::capture::tunnels::Inside;
 use crate::decode::Headers;
-use crate::decode::packet::Reach;
 use crate::decode::packet::tcp_flags::{ACK, RST, SYN};
 use crate::flow::letters;
 use crate::flow::record::{History, Volume};
@@ -37,7 +37,7 @@ pub(crate) struct Tally {
     pub(super) flags: [u8; 2],
     /// Of the responder's first packet.
     pub(super) interface: u16,
-    pub(super) tunnel: bool,
+    pub(super) inside: Inside,
 }
 
 impl Tally {
@@ -76,7 +76,7 @@ impl Tally {
             self.syn_payload = self.syn_payload.max(segment.payload_len);
         }
         letters::push_letters(&mut self.history, letters::letter_bit(segment, sender));
-        self.tunnel |= segment.reach == Reach::Tunnel;
+        self.inside = self.inside.max(segment.inside);
         packets.is_none() || bytes.is_none() || payload.is_none()
     }
 }

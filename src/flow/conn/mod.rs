@@ -1,12 +1,13 @@
 //! Established connections, and other flows: two tables of one type.
 
 mod packed;
+mod parts;
 mod unpacked;
 
 use super::closed::Closed;
 use super::counts::FlowCounts;
 use super::key::Hasher;
-use super::record::{EndReason, FlowEvent, When};
+use super::record::{EndReason, FlowEvent, FlowRecord, When};
 use super::table::bucket::Hits;
 use super::table::slab::{Hint, Slab};
 use super::table::{prefault, timers};
@@ -17,6 +18,7 @@ use crate::snapshot::snapshot;
 use crate::sys::huge_pages::with_room;
 use crate::time::durations::{TCP_IDLE_NS, TCP_UNHEARD_NS};
 pub(super) use packed::{Cold, Hot};
+use parts::{Parts, Reported};
 use std::cmp::Ordering;
 pub(crate) use unpacked::Conn;
 
@@ -38,19 +40,21 @@ pub(crate) struct Conns {
     /// Since when all packets are captured. Before, silence says nothing of a connection.
     pub heard_ns: i64,
     closed: Closed,
+    pub parts: Parts,
 }
 
 snapshot! {
     [] Conns;
-    values: slab, heard_ns, closed;
+    values: slab, heard_ns, closed, parts;
     lists: cold;
     fixed: record_ends;
 }
 
 impl Conns {
-    /// Reserves all memory for `capacity` entries.
-    pub fn new(capacity: usize, hasher: Hasher) -> Self {
+    /// Reserves all memory for `capacity` entries, whose flows may have parts.
+    pub fn new(capacity: usize, parts: bool, hasher: Hasher) -> Self {
         Self {
+            parts: Parts::new(if parts { capacity } else { 0 }),
             closed: Closed::new(capacity, hasher),
             slab: Slab::new(capacity, Hot::default()),
             cold: with_room(capacity),
@@ -59,15 +63,18 @@ impl Conns {
         }
     }
 
-    pub fn memory_bytes(capacity: usize) -> u64 {
-        let cold = (capacity * size_of::<Cold>()) as u64;
-        Slab::<Hot>::memory_bytes(capacity) + cold + Closed::memory_bytes(capacity)
+    pub fn memory_bytes(capacity: usize, parts: bool) -> u64 {
+        let each = size_of::<Cold>() + if parts { Parts::BYTES } else { 0 };
+        Slab::<Hot>::memory_bytes(capacity)
+            + (capacity * each) as u64
+            + Closed::memory_bytes(capacity)
     }
 
     pub fn prefault(&mut self) {
         self.slab.prefault();
         self.closed.prefault();
         prefault(&mut self.cold, self.slab.capacity(), Cold::default());
+        self.parts.prefault(self.slab.capacity());
     }
 
     pub fn cold(&self, at: u32) -> &Cold {
@@ -81,10 +88,11 @@ impl Conns {
 
     /// Sorts a slot by (deadline, content), or by content alone.
     pub fn sort_slot(&mut self, slot: i64, by_deadline: bool) {
-        let (cold, heard_ns) = (&self.cold, self.heard_ns);
+        let (cold, heard_ns, parts) = (&self.cold, self.heard_ns, &self.parts);
+        let timer = |at, hot: &Hot| parts.timer(at, hot.closed(), hot.deadline(heard_ns));
         self.slab.sort_slot(slot, |a, x, b, y| {
             let deadlines = match by_deadline {
-                true => x.deadline(heard_ns).cmp(&y.deadline(heard_ns)),
+                true => timer(a, x).cmp(&timer(b, y)),
                 false => Ordering::Equal,
             };
             let order = |hot, at: u32| packed::order(hot, &cold[at as usize]);
@@ -254,19 +262,22 @@ impl Conns {
         lives
     }
 
-    /// When an entry ends without another packet.
+    /// When something happens to an entry without another packet: its end, or an interim record.
     pub fn deadline(&self, at: u32) -> i64 {
-        self.slab.get(at).deadline(self.heard_ns)
+        let hot = self.slab.get(at);
+        (self.parts).timer(at, hot.closed(), hot.deadline(self.heard_ns))
     }
 
     /// Moves the timers of a slot whose deadlines lie in a later one.
     pub fn settle_slot(&mut self, slot: i64) {
-        let heard_ns = self.heard_ns;
-        self.slab
-            .settle_slot(slot, |hot| timers::slot_ahead(hot.deadline(heard_ns), slot));
+        let (heard_ns, parts) = (self.heard_ns, &self.parts);
+        self.slab.settle_slot(slot, |at, hot| {
+            let timer = parts.timer(at, hot.closed(), hot.deadline(heard_ns));
+            timers::slot_ahead(timer, slot)
+        });
     }
 
-    /// Ends the entry if its deadline has passed; true if it lives.
+    /// Ends the entry if its deadline has passed, or a part of its flow; true if it lives.
     pub fn settle(
         &mut self,
         at: u32,
@@ -274,13 +285,42 @@ impl Conns {
         counts: &mut FlowCounts,
         out: &mut impl FnMut(When, FlowEvent),
     ) -> bool {
-        let deadline = self.deadline(at);
+        if self.parts.is_on() {
+            self.end_part(at, watermark_ns, counts, out);
+        }
+        let deadline = self.slab.get(at).deadline(self.heard_ns);
         if deadline > watermark_ns {
             return true;
         }
         let reason = self.slab.get(at).natural_reason();
         self.end(at, reason, When::Deadline(deadline), counts, out);
         false
+    }
+
+    /// Emits an interim record if one is due and the part has packets.
+    #[cold]
+    fn end_part(
+        &mut self,
+        at: u32,
+        watermark_ns: i64,
+        counts: &mut FlowCounts,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) {
+        let (hot, due_ns) = (self.slab.get(at), self.parts.due(at));
+        let end_ns = hot.deadline(self.heard_ns);
+        // A flow that ended in the slot had its timer at its end.
+        let is_over = end_ns <= watermark_ns && timers::slot_of(end_ns) <= timers::slot_of(due_ns);
+        if due_ns > watermark_ns || hot.closed() || is_over {
+            return;
+        }
+        let conn = packed::unpack_settled(hot, self.cold(at));
+        let Some((due_ns, record)) = self.parts.cut(at, &conn, watermark_ns) else {
+            return;
+        };
+        if self.record_ends {
+            counts.flow_parts += 1;
+            out(When::Deadline(due_ns), FlowEvent::Ended(record));
+        }
     }
 
     pub fn end(
@@ -301,14 +341,14 @@ impl Conns {
                 .note(&packed::key(hot, self.cold(at)), closed_ns);
         }
         let conn = || packed::unpack(self.slab.get(at), self.cold(at));
-        self.tell(conn, reason, when, counts, out);
+        self.tell((conn, self.parts.of(at)), reason, when, counts, out);
         self.slab.remove(at);
     }
 
-    /// Tells the end of a flow, of this table or of none.
+    /// Tells the end of a flow, of this table or of none, of which parts may have been reported.
     pub fn tell(
         &self,
-        conn: impl FnOnce() -> Conn,
+        (conn, reported): (impl FnOnce() -> Conn, Option<Reported>),
         reason: EndReason,
         when: When,
         counts: &mut FlowCounts,
@@ -318,8 +358,20 @@ impl Conns {
         counts.flows_open -= 1;
         if self.record_ends {
             let conn = conn();
-            let record = conn.record(reason, conn.state());
-            out(when, FlowEvent::Ended(record));
+            let whole = conn.record(reason, conn.state());
+            let Some(reported) = reported else {
+                return out(when, FlowEvent::Ended(whole));
+            };
+            let (total, last) = (
+                FlowRecord {
+                    total: true,
+                    ..whole
+                },
+                reported.rest_of(&whole),
+            );
+            counts.flow_parts += 1;
+            out(when, FlowEvent::Ended(total));
+            out(when, FlowEvent::Ended(last));
         } else {
             counts.flows_untold += 1;
         }
@@ -346,10 +398,13 @@ impl Conns {
         out: &mut impl FnMut(When, FlowEvent),
     ) -> u32 {
         let (hot, cold) = packed::pack(&conn);
-        let slot = timers::slot_ahead(hot.deadline(self.heard_ns), timers::slot_of(watermark_ns));
+        let part_ns = self.parts.first_due(watermark_ns);
+        let timer_ns = hot.deadline(self.heard_ns).min(part_ns);
+        let slot = timers::slot_ahead(timer_ns, timers::slot_of(watermark_ns));
         // Both the pool and the buckets may be full: two evictions.
         loop {
             if let Some(at) = self.slab.insert(hash, hot, slot) {
+                self.parts.begin(at, conn.start_ns, part_ns);
                 match self.cold.get_mut(at as usize) {
                     Some(place) => *place = cold,
                     None => self.cold.push(cold),

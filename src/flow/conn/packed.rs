@@ -5,6 +5,7 @@ mod convert;
 mod stream;
 
 use super::{LINGER_NS, OTHER_IDLE_NS, TCP, TCP_IDLE_NS, TCP_UNHEARD_NS};
+use crate::capture::tunnels::Inside;
 use crate::decode::Headers;
 use crate::decode::key::Key;
 use crate::decode::packet::tcp_flags::{ACK, FIN, RST, SYN};
@@ -12,7 +13,7 @@ use crate::decode::vlan;
 use crate::flow::letters::{self, Letters};
 use crate::flow::record::{EndReason, Outcome, Technique};
 use crate::flow::tcp::Sender;
-pub use convert::{pack, unpack};
+pub use convert::{pack, unpack, unpack_settled};
 use stream::Hole;
 
 /// Bits of [`Hot::flags`].
@@ -44,8 +45,9 @@ const UNREACHABLE: u16 = 1 << 15;
 /// TCP: its attempt has an older one. No bit is free, and this one is of UDP only.
 const REOPENED: u16 = UNREACHABLE;
 
-/// Bits of [`Cold::vlan`] above those of [`vlan`].
-const TUNNEL: u32 = 1 << 30;
+/// Bits of [`Cold::vlan`] above those of [`vlan`]. From here on [`Inside`].
+const INSIDE: u32 = 26;
+const _: () = assert!(vlan::MASK >> INSIDE == 0 && INSIDE + Inside::BITS < 31);
 /// The [`Hole`] is the originator's.
 const ORIG_HOLE: u32 = 1 << 31;
 
@@ -104,12 +106,11 @@ pub struct Cold {
     payload_high: [u16; 2],
     pub isn: u32,
     history: Letters,
-    /// See [`vlan`]; tags of the key are in it. And [`TUNNEL`], [`ORIG_HOLE`].
+    /// See [`vlan`]; tags of the key are in it. And [`INSIDE`], [`ORIG_HOLE`].
     vlan: u32,
     /// Of the responder's direction, where they are split.
     interface_resp: u16,
-    /// Records of it before.
-    part: u16,
+    unused: u16,
     retransmitted_packets: [u32; 2],
     retransmitted_bytes: [u32; 2],
     missed_bytes: [u32; 2],
@@ -279,10 +280,10 @@ impl Hot {
         u64::from(cold.link[i]) << COUNT_BITS | u64::from(self.counts[i] >> 16 & COUNT_MASK)
     }
 
-    /// Whether a side has sent anything, also in the parts of which there are records.
+    /// Whether a side has sent anything.
     fn has_sent(&self, cold: &Cold, sender: Sender) -> bool {
         let by_letters = self.seen & letters::bits_of_side(sender) != 0;
-        by_letters || cold.part > 0 || self.packets(cold)[sender as usize] > 0
+        by_letters || self.packets(cold)[sender as usize] > 0
     }
 
     /// Whether the next datagram may make an outcome: the responder's first, and each 64th behind the originator's first

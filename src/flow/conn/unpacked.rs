@@ -1,9 +1,10 @@
 //! A connection or flow, unpacked.
 
 use super::{TCP, UDP};
+use crate::capture::tunnels::Inside;
 use crate::decode::Headers;
 use crate::decode::key::Key;
-use crate::decode::packet::{Reach, tcp_flags::FIN};
+use crate::decode::packet::tcp_flags::FIN;
 use crate::flow::record::{Basis, ConnState, EndReason, FlowRecord, History, Volume};
 use crate::flow::tcp::{self, Sender};
 
@@ -41,7 +42,7 @@ pub(crate) struct Conn {
     /// TCP whose SYN was not seen.
     pub midstream: bool,
     pub preexisting: bool,
-    pub tunnel: bool,
+    pub inside: Inside,
     pub gso: bool,
     pub fragmented: bool,
     pub saturated: bool,
@@ -63,7 +64,7 @@ impl Conn {
             vlan: packet.vlan,
             vlan_count: packet.vlan_count,
             midstream: key.proto() == TCP,
-            tunnel: packet.reach == Reach::Tunnel,
+            inside: packet.inside,
             ..Self::default()
         }
     }
@@ -123,10 +124,11 @@ impl Conn {
             saturated: self.saturated,
             reopened: self.reopened,
             shed: false,
-            tunnel: self.tunnel,
+            inside: self.inside,
             interim: false,
             part: 0,
             since_ns: self.start_ns,
+            total: false,
             interface: self.interface,
             interface_resp: self.interface_resp,
             vlan: self.vlan,

@@ -2,6 +2,7 @@
 
 use super::stream::Hole;
 use super::{ACK, Ends, FIN, RST, SECOND, SYN, back};
+use crate::capture::tunnels::Inside;
 use crate::decode::packet::{Packet, Tcp};
 use crate::flow::record::{
     Basis, ConnState, EndReason, FiveTuple, FlowEvent, FlowRecord, History, Outcome, Technique,
@@ -239,10 +240,11 @@ impl Flow {
             saturated: false,
             reopened: self.reopened,
             shed: false,
-            tunnel: false,
+            inside: Inside::NONE,
             interim: false,
             part: 0,
             since_ns: self.start,
+            total: false,
             interface: self.interfaces[0].or(self.interfaces[1]).expect("seen"),
             interface_resp: self.interfaces[1].or(self.interfaces[0]).expect("seen"),
             vlan: [0; 2],

@@ -279,11 +279,11 @@ impl<E: Copy> Slab<E> {
     }
 
     /// Moves the timers of `slot` for which `due` gives a later one.
-    pub fn settle_slot(&mut self, slot: i64, due: impl Fn(&E) -> i64) {
+    pub fn settle_slot(&mut self, slot: i64, due: impl Fn(u32, &E) -> i64) {
         let mut next = self.wheel.first(slot);
         while let Some(at) = next {
             next = self.wheel.after(at);
-            let due = due(&self.entries[at as usize]);
+            let due = due(at, &self.entries[at as usize]);
             if due > slot {
                 self.wheel.relink(at, due);
             }

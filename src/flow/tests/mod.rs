@@ -13,6 +13,7 @@ use traces::*;
 mod early;
 mod handshakes;
 mod lasting;
+mod parts;
 mod probes;
 mod rivals;
 mod rules;
@@ -29,6 +30,7 @@ const ROOMY: Limits = Limits {
     established: 1024,
     others: 4096,
     fragments: 1024,
+    parts: false,
 };
 
 type Said = Vec<(When, FlowEvent)>;

@@ -112,6 +112,7 @@ fn a_flood_displaces_no_proven_connection() {
         established: 16,
         others: 64,
         fragments: 4,
+        parts: false,
     };
     let mut trace = vec![
         (segment(0, C, D, S, 10, 0), 0),
@@ -183,7 +184,7 @@ fn a_listed_connection_is_flagged_preexisting() {
 #[test]
 fn a_budget_is_kept() {
     for mib in [4_u64, 64, 256] {
-        let limits = Limits::from_bytes(mib << 20);
+        let limits = Limits::from_bytes(mib << 20, mib % 2 == 0);
         let used = limits.memory_bytes();
         assert!(
             used <= mib << 20 && used > (mib << 20) - (mib << 20) / 16,

@@ -1,6 +1,7 @@
 //! Random traces, and the packets that they are made of.
 
 use super::SECOND;
+use crate::capture::tunnels::Inside;
 use crate::decode::packet::*;
 use std::net::IpAddr;
 
@@ -33,6 +34,7 @@ pub(super) fn packet(ts_ns: i64, src: IpAddr, dst: IpAddr, transport: Transport)
         dst,
         fragment: Fragment::Whole,
         reach: Reach::Plain,
+        inside: Inside::NONE,
         gso: false,
         transport,
     }

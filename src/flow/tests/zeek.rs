@@ -87,6 +87,92 @@ fn every_state_has_its_history() {
 }
 
 #[test]
+fn every_letter_has_the_case_of_the_side_that_sends() {
+    let syn = segment(0, C, D, S, 10, 0);
+    let fin_with_reset = |ts_ns, from, to, seq, ack| segment(ts_ns, from, to, F | R | A, seq, ack);
+    // From the server: bytes `from..to` of its stream. The client has all below `upto`.
+    let serves =
+        |ts_ns, from: u32, to: u32| data(segment(ts_ns, D, C, A, 21 + from, 11), to - from);
+    let takes = |ts_ns, upto: u32| segment(ts_ns, C, D, A, 11, 21 + upto);
+    for (history, packets) in [
+        ("Sr", vec![syn, segment(1, D, C, R | A, 0, 11)]),
+        ("SR", vec![syn, segment(1, C, D, R, 11, 0)]),
+        ("ShAf", shaken(&[segment(3, D, C, F | A, 21, 11)])),
+        ("ShAF", shaken(&[segment(3, C, D, F | A, 11, 21)])),
+        ("ShAa", shaken(&[acknowledges(3, 0)])),
+        ("ShAd", shaken(&[serves(3, 0, 9)])),
+        ("ShAD", shaken(&[sends(3, 0, 9)])),
+        ("ShAdt", shaken(&[serves(3, 0, 9), serves(4, 0, 9)])),
+        ("ShADT", shaken(&[sends(3, 0, 9), sends(4, 0, 9)])),
+        (
+            "ShAdg",
+            shaken(&[serves(3, 0, 9), serves(4, 20, 30), takes(5, 30)]),
+        ),
+        (
+            "ShADaG",
+            shaken(&[sends(3, 0, 9), sends(4, 20, 30), acknowledges(5, 30)]),
+        ),
+        ("ShAi", shaken(&[fin_with_reset(3, D, C, 21, 11)])),
+        ("ShAI", shaken(&[fin_with_reset(3, C, D, 11, 21)])),
+        ("ShAq", shaken(&[segment(3, D, C, S | F | A, 21, 11)])),
+        ("ShAQ", shaken(&[segment(3, C, D, S | F | A, 11, 21)])),
+    ] {
+        assert_eq!(letters(&only_record(&packets)), history);
+    }
+}
+
+#[test]
+fn either_side_may_be_the_one_that_ends() {
+    use ConnState::*;
+    let synack = segment(0, D, C, S | A, 20, 11);
+    let later = 2 * SECOND;
+    let closes = |first: (u8, u16), then: (u8, u16)| {
+        let fin = |ts_ns, from: (u8, u16), to, numbers: (u32, u32)| {
+            segment(ts_ns, from, to, F | A, numbers.0, numbers.1)
+        };
+        match first == C {
+            true => shaken(&[fin(3, first, then, (11, 21)), fin(4, then, first, (21, 12))]),
+            false => shaken(&[fin(3, first, then, (21, 11)), fin(4, then, first, (11, 22))]),
+        }
+    };
+    for (state, history, packets) in [
+        (Sf, "ShAFf", closes(C, D)),
+        (Sf, "ShAfF", closes(D, C)),
+        // Nothing follows the server's SYN+ACK, whose question was not seen.
+        (Oth, "^h", vec![synack]),
+        (
+            Shr,
+            "^hf",
+            vec![synack, segment(later, D, C, F | A, 21, 11)],
+        ),
+        (
+            Rstrh,
+            "^hr",
+            vec![synack, segment(later, D, C, R | A, 21, 11)],
+        ),
+        // Both sides of a connection whose beginning was not seen.
+        (Oth, "Dd", vec![sends(0, 0, 9), data(acknowledges(1, 9), 7)]),
+        (Oth, "DFf", {
+            let ends = segment(2 * SECOND, D, C, F | A, 21, 21);
+            vec![sends(0, 0, 9), segment(SECOND, C, D, F | A, 20, 21), ends]
+        }),
+    ] {
+        let record = only_record(&packets);
+        assert_eq!(letters(&record), history, "{state}");
+        assert_eq!(record.conn_state, state, "{history}");
+    }
+}
+
+/// `tcp_attempt_delay`, `tcp_close_delay`, `tcp_reset_delay` and the inactivity time-outs of base/init-bare.zeek.
+#[test]
+fn time_outs_are_zeeks_defaults() {
+    use crate::flow::conn::{LINGER_NS, OTHER_IDLE_NS};
+    use crate::time::durations::{TCP_IDLE_NS, UNANSWERED_NS};
+    assert_eq!((UNANSWERED_NS, LINGER_NS), (5 * SECOND, 5 * SECOND));
+    assert_eq!((TCP_IDLE_NS, OTHER_IDLE_NS), (300 * SECOND, 60 * SECOND));
+}
+
+#[test]
 fn every_letter_has_its_packet() {
     let again: Vec<Packet> = (0..10).map(|nth| sends(10 + nth, 0, 10)).collect();
     for (history, more) in [

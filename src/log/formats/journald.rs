@@ -16,6 +16,7 @@ pub static JOURNALD: Registered = Registered {
     about: "entries of systemd's journal with fields (SYNLEDGER_...)",
     renders: &EventKind::ALL,
     events: &[EventKind::Alert, EventKind::Lifecycle, EventKind::Block],
+    parts: false,
     services: false,
     sink_kind: SinkKind::Messages(&Messaging {
         transports: &[Transport::Unix],

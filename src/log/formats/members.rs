@@ -56,6 +56,7 @@ static PREFIX: Name = custom("src_net", "cs6");
 static ICMP_TYPE: Name = custom("icmp_type", "cn1");
 static PACKETS: Name = custom("pkts_toserver", "cn2");
 static PACKETS_BACK: Name = custom("pkts_toclient", "cn3");
+static PART: Name = custom("part", "flexNumber1");
 static REFUSED: Name = custom("refused", "cn1");
 static UNANSWERED: Name = custom("unanswered", "cn2");
 static ANSWERED: Name = custom("answered", "cn3");
@@ -142,6 +143,7 @@ pub fn nature_of_event(event: &Event) -> Nature {
     match &event.body {
         Body::NewConnection(_) => nature("new_connection", "New connection", Severity::Info),
         Body::Folded(_) => nature("new_connections", "New connections folded", Severity::Info),
+        Body::Flow(flow) if flow.interim => nature("flow", "Flow goes on", Severity::Info),
         Body::Flow(_) => nature("flow", "Flow ended", Severity::Info),
         Body::Alert(detection) => {
             let is_over = detection.phase == Phase::Ended;
@@ -231,6 +233,9 @@ fn of_flow(to: &mut impl Members, flow: &FlowRecord) {
     let letters = &flow.history.letters[..flow.history.len()];
     to.member(&HISTORY, Value::Text(str::from_utf8(letters).unwrap_or("")));
     to.member(&REASON, Value::Text(flow.end_word()));
+    if flow.is_part() {
+        to.member(&PART, Value::Number(flow.part.into()));
+    }
 }
 
 fn of_detection(to: &mut impl Members, detection: &Detection) {

@@ -62,6 +62,8 @@ pub struct Registered {
     pub renders: &'static [EventKind],
     /// Kinds that it gets without `events=`.
     pub events: &'static [EventKind],
+    /// Whether flows that last make an interim record a minute without `--active-timeout`.
+    pub parts: bool,
     /// Whether its records name services of this host.
     pub services: bool,
     /// Its kind of sink.

@@ -3,6 +3,7 @@
 use crate::books::Books;
 use crate::books::output::OutputBooks;
 use crate::books::ring::{RingCounts, RingId};
+use crate::capture::tunnels::Inside;
 use crate::flow::record::{
     Attempt, Basis, ConnState, EndReason, FiveTuple, FlowRecord, History, Volume,
 };
@@ -99,10 +100,11 @@ pub fn flow_record() -> FlowRecord {
         saturated: false,
         reopened: false,
         shed: false,
-        tunnel: false,
+        inside: Inside::NONE,
         interim: false,
         part: 0,
         since_ns: TS_NS,
+        total: false,
         interface: 0,
         interface_resp: 0,
         vlan: [10, 0],

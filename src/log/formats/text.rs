@@ -37,6 +37,7 @@ pub static TEXT: Registered = Registered {
     word: "text",
     about: "lines for people",
     renders: &EventKind::ALL,
+    parts: false,
     services: false,
     sink_kind: SinkKind::Lines,
     events: &[EventKind::Connection, EventKind::Alert, EventKind::Block],

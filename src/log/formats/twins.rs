@@ -5,6 +5,7 @@ use super::flow_id::{has_ports, icmp_counterpart, ids, is_icmp};
 use super::interfaces::Interfaces;
 use super::text::TextFormat;
 use super::{Format, OutputTraits, eve, text, zeek};
+use crate::capture::tunnels::Inside;
 use crate::flow::record::{
     Attempt, Basis, ConnState, EndReason, FiveTuple, FlowRecord, History, Volume, proto_word,
 };
@@ -146,8 +147,8 @@ fn eve_sums(flow: &FlowRecord) -> String {
             line += &format!(",\"{name}_toserver\":{to_server},\"{name}_toclient\":{to_client}");
         }
     }
-    if flow.tunnel {
-        line += ",\"tunnel\":true";
+    if let Some(tunnel) = flow.inside.tunnel() {
+        line += &format!(",\"tunnel\":\"{tunnel}\"");
     }
     if flow.interim || flow.part > 0 {
         line += &format!(
@@ -403,11 +404,11 @@ prop_compose! {
 prop_compose! {
     fn flows()(
         tuple in tuples(), isn in any::<u32>(), start_ns in any::<i64>(), orig in volumes(), resp in volumes(),
-        lasted in prop_oneof![0_i64..3_000_000_000, any::<i64>()], words in any::<[usize; 3]>(), flags in any::<[bool; 9]>(),
+        lasted in prop_oneof![0_i64..3_000_000_000, any::<i64>()], words in any::<[usize; 3]>(), flags in any::<[bool; 8]>(), inside in 0_u32..8,
         letters in "[shfrdaiqgtSHFRDAIQGT^]{0,16}", interfaces in (0_u16..6, 0_u16..6), id in any::<u16>(),
-        vlan in any::<[u16; 2]>(), vlan_count in 0_u8..3, part in any::<u32>(), since_ns in any::<Option<i64>>(),
+        vlan in any::<[u16; 2]>(), vlan_count in 0_u8..3, part in any::<u16>(), since_ns in any::<Option<i64>>(),
     ) -> FlowRecord {
-        let [gso, midstream, preexisting, fragmented, saturated, shed, joined, tunnel, interim] = flags;
+        let [gso, midstream, preexisting, fragmented, saturated, shed, joined, interim] = flags;
         let mut history = History::default();
         history.letters[..letters.len()].copy_from_slice(letters.as_bytes());
         FlowRecord {
@@ -416,8 +417,9 @@ prop_compose! {
             history,
             reason: EndReason::ALL[words[1] % EndReason::COUNT],
             basis: Basis::ALL[words[2] % Basis::COUNT],
-            midstream, preexisting, gso, fragmented, saturated, reopened: false, shed, tunnel, interim, part,
+            midstream, preexisting, gso, fragmented, saturated, reopened: false, shed, inside: Inside::of_bits(inside), interim, part,
             since_ns: since_ns.unwrap_or(start_ns),
+            total: false,
             interface: interfaces.0, interface_resp: interfaces.1, vlan, vlan_count,
         }
     }

@@ -124,6 +124,8 @@ pub struct OutputSpec {
     pub target: Target,
     /// The records it gets. Without `events=`, the default of its format.
     pub events: EventSet,
+    /// It gets interim records of flows, and no record of a whole flow that has some.
+    pub parts: bool,
     /// When files are closed, and how many closed ones are kept.
     pub rotation: Rotation,
     /// `--text-format`; `None`: `short` for standard output and terminals, `full` for files.
@@ -141,6 +143,7 @@ impl Default for OutputSpec {
             format: &TEXT,
             target: Target::Stdout,
             events: EventSet::of(TEXT.events),
+            parts: TEXT.parts,
             rotation: Rotation::default(),
             text_format: None,
             is_journal: false,
@@ -173,6 +176,7 @@ impl FromStr for OutputSpec {
             format,
             target,
             events: EventSet::of(format.events),
+            parts: format.parts,
             rotation: Rotation::default(),
             text_format: None,
             is_journal: false,

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 pub const SERIES_MAX: usize = 300;
 
 /// What identities and authors need: EVE's alone.
-const LEFT_OUT: [&str; 53] = [
+const LEFT_OUT: [&str; 54] = [
     "block_compared_kernel",
     "block_compared_ours",
     "block_detections",
@@ -30,6 +30,7 @@ const LEFT_OUT: [&str; 53] = [
     "contacts_sent",
     "datagram_marks",
     "flow_packets",
+    "flow_parts",
     "flows_merged",
     "flows_reopened",
     "flows_untold",

@@ -128,6 +128,8 @@ impl Tallies {
         }: TapEvent<'_>,
     ) {
         match &event.body {
+            // The record of the whole flow comes as well.
+            Body::Flow(flow) if flow.is_part() => {}
             Body::Flow(flow) => self.on_flow(flow, shift_ns),
             Body::Alert(detection) => self.scans.on_detection(detection, shift_ns),
             // The record of an attempt's flow has its outcome, too. In `read` the logger folds behind the tap.

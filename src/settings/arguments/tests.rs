@@ -364,6 +364,7 @@ fn presets_are_flags_of_run_with_values_that_are_taken_and_told() {
 
 /// Values that are not the defaults. All of them together are taken.
 const SAMPLES: &[(&str, &[&str])] = &[
+    ("active-timeout", &["120"]),
     ("decap", &["gre", "vxlan:8472"]),
     ("interface", &["eth0", "ens*", "!veth*"]),
     ("capture", &["full"]),

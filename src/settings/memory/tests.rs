@@ -18,6 +18,7 @@ fn users(workers: usize) -> Users {
         reads: false,
         merged: 0,
         report_bytes: 0,
+        parts: false,
     }
 }
 
@@ -155,6 +156,7 @@ fn a_part_of_a_chunk_fills_no_queue() {
 fn a_report_takes_its_part_of_the_budget() {
     let with = Users {
         report_bytes: crate::observe::summary::memory_bytes(),
+        parts: false,
         ..reading(1)
     };
     eprintln!("a report takes {} KiB", with.report_bytes >> 10);

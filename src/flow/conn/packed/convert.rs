@@ -1,10 +1,11 @@
 //! A connection to its two parts, and back.
 
 use super::{
-    BY_DATA, COUNT_BITS, COUNT_MASK, Cold, FLIPPED, FRAGMENTED, GSO, Hot, PREEXISTING, PROVEN,
-    REOPENED, RESET_ORIG, RESET_RESP, RIVAL, SATURATED, SPLIT, SYNACK, TCP, TUNNEL, TWIN, high,
+    BY_DATA, COUNT_BITS, COUNT_MASK, Cold, FLIPPED, FRAGMENTED, GSO, Hot, INSIDE, PREEXISTING,
+    PROVEN, REOPENED, RESET_ORIG, RESET_RESP, RIVAL, SATURATED, SPLIT, SYNACK, TCP, TWIN, high,
     key, low, upper,
 };
+use crate::capture::tunnels::Inside;
 use crate::decode::vlan;
 use crate::flow::conn::Conn;
 use crate::flow::letters;
@@ -54,7 +55,7 @@ pub fn pack(conn: &Conn) -> (Hot, Cold) {
     if conn.key.proto() != TCP {
         hot.next = sides.map(|side| low(side.payload_bytes));
     }
-    let tunnel = if conn.tunnel { TUNNEL } else { 0 };
+    let inside = conn.inside.bits() << INSIDE;
     let mut cold = Cold {
         start_ns: conn.start_ns,
         ends: [conn.key.src, conn.key.dst].map(upper),
@@ -63,7 +64,7 @@ pub fn pack(conn: &Conn) -> (Hot, Cold) {
         bytes: sides.map(|side| high(side.bytes)),
         isn: conn.isn,
         history: (&conn.history).into(),
-        vlan: vlan::pack_under(conn.key.tags(), conn.vlan, conn.vlan_count) | tunnel,
+        vlan: vlan::pack_under(conn.key.tags(), conn.vlan, conn.vlan_count) | inside,
         interface_resp: conn.interface_resp,
         ..Cold::default()
     };
@@ -75,6 +76,14 @@ pub fn pack(conn: &Conn) -> (Hot, Cold) {
         "followed later"
     );
     (hot, cold)
+}
+
+/// As [`unpack`], but bytes that may still come are not missing.
+pub fn unpack_settled(hot: &Hot, cold: &Cold) -> Conn {
+    let mut conn = unpack(hot, cold);
+    let [orig, resp] = cold.missed_bytes.map(u64::from);
+    (conn.orig.missed_bytes, conn.resp.missed_bytes) = (orig, resp);
+    conn
 }
 
 pub fn unpack(hot: &Hot, cold: &Cold) -> Conn {
@@ -124,7 +133,7 @@ pub fn unpack(hot: &Hot, cold: &Cold) -> Conn {
         midstream: !hot.has_attempt() && hot.proto() == TCP,
         flipped: hot.has(FLIPPED),
         preexisting: hot.has(PREEXISTING),
-        tunnel: cold.vlan & TUNNEL != 0,
+        inside: Inside::of_bits(cold.vlan >> INSIDE),
         gso: hot.has(GSO),
         fragmented: hot.has(FRAGMENTED),
         saturated: hot.has(SATURATED),

@@ -92,8 +92,10 @@ pub fn ours(
     if flow.orig.is_irregular() | flow.resp.is_irregular() {
         irregular(window, flow);
     }
-    if flow.tunnel {
-        window.put(b",\"tunnel\":true");
+    if let Some(tunnel) = flow.inside.tunnel() {
+        window.put(b",\"tunnel\":\"");
+        window.word(tunnel.word());
+        window.put(b"\"");
     }
     if flow.interim | (flow.part > 0) {
         window.put(b",\"interim\":");

@@ -32,6 +32,7 @@ pub static EVE: Registered = Registered {
     word: "eve",
     about: "JSON lines as Suricata's EVE has them",
     renders: &EventKind::ALL,
+    parts: false,
     services: true,
     sink_kind: SinkKind::Lines,
     events: &EventKind::ALL,

@@ -26,6 +26,7 @@ pub static IPFIX: Registered = Registered {
     about: "flow records of both directions, and losses, to a collector (RFC 7011, RFC 5103)",
     renders: &[EventKind::Flow, EventKind::Stats],
     events: &[EventKind::Flow, EventKind::Stats],
+    parts: true,
     services: false,
     sink_kind: SinkKind::Messages(&Messaging {
         transports: &[Transport::Udp, Transport::Tcp],

@@ -20,6 +20,7 @@ pub static NETFLOW9: Registered = Registered {
     about: "flow records of each direction to a collector (RFC 3954)",
     renders: &[EventKind::Flow],
     events: &[EventKind::Flow],
+    parts: true,
     services: false,
     sink_kind: SinkKind::Messages(&Messaging {
         transports: &[Transport::Udp],

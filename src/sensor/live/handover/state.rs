@@ -44,6 +44,7 @@ impl Terms {
             ("--block-timeout-ms", config.block_timeout_ms.to_string()),
             ("--decap", format!("{:?}", common.tunnels)),
             ("--checksums", format!("verify: {}", common.verify)),
+            ("--active-timeout", format!("{:?}", common.active_ns)),
             ("--promiscuous", config.promiscuous.to_string()),
             ("--shed", config.shed.to_string()),
             ("--fold", format!("{:?}", common.fold)),
