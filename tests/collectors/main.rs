@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod losses;
 mod nfcapd;
 mod syslogs;
 mod wire;
