@@ -7,6 +7,7 @@ mod journald;
 mod losses;
 mod nfcapd;
 mod shippers;
+mod softflowd;
 mod syslogs;
 mod wire;
 

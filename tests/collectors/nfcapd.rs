@@ -195,6 +195,14 @@ pub fn sums_of_eve(eve: &str, halves: bool) -> Sums {
     sums
 }
 
+/// The books of a whole run, in the last record of this EVE.
+pub fn books(eve: &Path) -> Value {
+    let text = std::fs::read_to_string(eve).expect("EVE");
+    let last = text.lines().last().expect("a last record");
+    let last: Value = serde_json::from_str(last).expect("JSON");
+    last["synledger"]["totals"]["books"].clone()
+}
+
 /// Flows of the first output, by the last record of its books.
 pub struct Carried {
     pub written: u64,

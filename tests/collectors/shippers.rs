@@ -186,7 +186,7 @@ fn vector_takes_each_configuration() {
         return;
     };
     for destination in DESTINATIONS {
-        let files = ["inputs", destination].map(|name| format!("{name}.yaml"));
+        let files = ["inputs", destination].map(|name| format!("{name}.toml"));
         let output = Command::new(&vector.path)
             .args(["validate", "--no-environment"])
             .args(files.map(|name| deploy("vector").join(name)))
