@@ -123,7 +123,7 @@ class InstallTestDeps(unittest.TestCase):
     def test_what_would_start_with_the_system_is_unpacked_and_not_installed(self):
         status, output, calls = self.install("tests")
         self.assertEqual(status, 0, output)
-        names = ["crowdsec", "fail2ban", "nfdump", "prometheus", "rsyslog"]
+        names = ["crowdsec", "fail2ban", "nfdump", "prometheus", "rsyslog", "softflowd"]
         self.assertFalse(any(name in call for call in calls for name in names), calls)
         unpacked = self.root / "repository/target/unpacked"
         self.assertEqual(sorted(path.name for path in unpacked.iterdir()), names)
@@ -137,7 +137,7 @@ class InstallTestDeps(unittest.TestCase):
         self.assertEqual(status, 0, output)
         self.assertIn("tests: apt does not download crowdsec; tests that need it are skipped\n", output)
         unpacked = self.root / "repository/target/unpacked"
-        rest = ["fail2ban", "nfdump", "prometheus", "rsyslog"]
+        rest = ["fail2ban", "nfdump", "prometheus", "rsyslog", "softflowd"]
         self.assertEqual(sorted(path.name for path in unpacked.iterdir()), rest)
 
 

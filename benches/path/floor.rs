@@ -5,7 +5,7 @@ use std::hint::black_box;
 use synledger::sys::huge_pages::with_room;
 use synledger::sys::prefetch::prefetch;
 
-use super::{cpu_ns, figure};
+use super::figure::{cpu_ns, figure};
 
 /// Bytes of the table that is accessed at random: many times the size of a cache.
 const TABLE: usize = 512 << 20;

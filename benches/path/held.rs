@@ -23,8 +23,8 @@ use synledger::sys::prefetch::prefetch_bytes;
 use synledger::time::durations::HORIZON_NS;
 use synledger::time::timeline::{Timeline, position_of_ts};
 
+use super::figure::{cpu_ns, figure, is_asked};
 use super::loads::{Load, Mix, Segment};
-use super::{cpu_ns, figure, is_asked};
 
 /// Frames of a timed stretch.
 const STRETCH: u32 = 1 << 20;

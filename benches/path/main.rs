@@ -3,16 +3,17 @@
 //! A figure is the median of five runs, with least and greatest, in CPU time of its thread. Each run asserts its result.
 //! Words on the command line choose the figures whose names contain one of them.
 
+#[path = "../loads/figure.rs"]
+mod figure;
 mod floor;
 mod held;
 mod loads;
 #[path = "../loads/traffic.rs"]
 mod traffic;
 
-use nix::time::{ClockId, clock_gettime};
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 
+use figure::{context, cpu_ns, figure, print_machine};
 use loads::Load;
 use synledger::capture::bpf::fanout::{self, Keys};
 use synledger::capture::frame::{Class, Frame};
@@ -20,43 +21,15 @@ use synledger::decode::Headers;
 use synledger::flow::record::Attempt;
 use synledger::log::event::{Body, Event};
 use synledger::log::fold::{FOLDS_MAX, Folds};
-use synledger::log::formats::context::Context;
-use synledger::log::formats::interfaces::Interfaces;
 use synledger::log::formats::text::TextFormat;
 use synledger::log::outputs::Outputs;
 use synledger::log::reached::LogTime;
 use synledger::log::sinks::spec::OutputSpec;
 use traffic::event;
 
-const RUNS: usize = 5;
 const CONNECTIONS: u32 = 40_000;
 const FLOOD: u32 = 400_000;
 const RECORDS: u32 = 400_000;
-
-/// CPU time of this thread in nanoseconds.
-fn cpu_ns() -> u128 {
-    let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("a clock");
-    std::time::Duration::from(time).as_nanos()
-}
-
-/// Whether the command line has no words, or one that is part of this figure's name.
-fn is_asked(what: &str) -> bool {
-    let words = std::env::args().skip(1);
-    let mut asked = words.filter(|word| !word.starts_with("--")).peekable();
-    asked.peek().is_none() || asked.any(|word| what.contains(&word))
-}
-
-/// Runs `work` on `count` items five times and prints the time per item. `work` asserts its result and gives nanoseconds.
-fn figure(what: &str, count: usize, mut work: impl FnMut() -> u128) {
-    if !is_asked(what) {
-        return;
-    }
-    let mut each: Vec<f64> = (0..RUNS).map(|_| work() as f64 / count as f64).collect();
-    each.sort_by(f64::total_cmp);
-    let (low, median, high) = (each[0], each[RUNS / 2], each[RUNS - 1]);
-    let rate = 1e3 / median;
-    eprintln!("{what}: {median:.1} ns ({low:.1} to {high:.1}), {rate:.2} M/s, {count} each run");
-}
 
 fn time_decode(what: &str, frames: &[Frame<'_>], segments: usize) {
     figure(&format!("decode, {what}"), frames.len(), || {
@@ -117,16 +90,6 @@ fn time_outputs(what: &str, specs: &[&str]) {
     });
 }
 
-fn context() -> Context {
-    Context {
-        host: "bench".into(),
-        interfaces: Interfaces::new(vec!["eth0".into()]),
-        direction: Arc::new(|_, _| "unknown"),
-        services: None,
-        frames: false,
-    }
-}
-
 /// Folds attempts, with destinations given by `target`.
 fn time_folds(what: &str, target: fn(u32) -> (u32, u16)) {
     let attempts: Vec<Attempt> = (0..RECORDS)
@@ -184,20 +147,6 @@ fn time_records(what: &str, spec: &str) {
         assert_eq!(outputs.counts()[0].folded[0], 2 * u64::from(RECORDS));
         took
     });
-}
-
-fn print_machine() {
-    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
-    let info = read("/proc/cpuinfo");
-    let model = info
-        .lines()
-        .find_map(|line| line.strip_prefix("model name"));
-    let model = model
-        .unwrap_or("unknown CPU")
-        .trim_start_matches(['\t', ' ', ':']);
-    let kernel = read("/proc/sys/kernel/osrelease");
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    eprintln!("machine: {model}, Linux {}, {cores} cores", kernel.trim());
 }
 
 fn main() {

@@ -1,9 +1,13 @@
-//! What other programs make of exported records: nfcapd, tshark, softflowd beside ours, rsyslogd, systemd-journald.
+//! What other programs make of exported records: nfcapd, tshark, softflowd beside ours, rsyslogd, systemd-journald, Fluent Bit.
 
 #[path = "../common/mod.rs"]
 mod common;
 
+mod journald;
+mod losses;
 mod nfcapd;
+mod shippers;
+mod softflowd;
 mod syslogs;
 mod wire;
 
@@ -64,7 +68,7 @@ struct Program {
 fn program(package: &str, name: &str) -> Option<Program> {
     let unpacked = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/unpacked");
     for root in [PathBuf::from("/"), unpacked.join(package)] {
-        for folder in ["usr/bin", "usr/sbin"] {
+        for folder in ["usr/bin", "usr/sbin", "opt/fluent-bit/bin"] {
             let path = root.join(folder).join(name);
             if path.is_file() {
                 return Some(Program { root, path });

@@ -9,15 +9,15 @@ use serde_json::Value;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-const HERE: &str = "10.77.0.1";
-const PORT: &str = "4739";
+pub const HERE: &str = "10.77.0.1";
+pub const PORT: &str = "4739";
 
 /// A namespace with the other end of a veth pair.
-struct Exporter(Child);
+pub struct Exporter(Child);
 
 impl Exporter {
     /// `mtu`: of both ends.
-    fn new(mtu: u32) -> Self {
+    pub fn new(mtu: u32) -> Self {
         let child = Command::new("unshare")
             .args(["-n", "cat"])
             .stdin(Stdio::piped())
@@ -47,11 +47,16 @@ impl Exporter {
         exporter
     }
 
+    /// A process there.
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
     /// A program there.
-    fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("nsenter");
         command
-            .args(["-n", "-t", &self.0.id().to_string()])
+            .args(["-n", "-t", &self.pid().to_string()])
             .arg(program);
         command
     }
@@ -65,14 +70,14 @@ impl Drop for Exporter {
 }
 
 /// A running nfcapd.
-struct Nfcapd<'a> {
+pub struct Nfcapd<'a> {
     child: Child,
     dir: &'a Path,
     reader: &'a Program,
 }
 
 impl<'a> Nfcapd<'a> {
-    fn start([nfcapd, reader]: &'a [Program; 2], dir: &'a Path) -> Self {
+    pub fn start([nfcapd, reader]: &'a [Program; 2], dir: &'a Path) -> Self {
         std::fs::create_dir_all(dir).expect("a folder");
         let log = std::fs::File::create(dir.join("../nfcapd.log")).expect("a file");
         let child = nfcapd
@@ -91,7 +96,7 @@ impl<'a> Nfcapd<'a> {
     }
 
     /// Ends it; returns what it has and its log.
-    fn end(mut self) -> (Sums, String) {
+    pub fn end(mut self) -> (Sums, String) {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a process id"));
         kill(pid, Signal::SIGTERM).expect("it runs");
         self.child.wait().expect("it ends");
@@ -109,7 +114,7 @@ impl<'a> Nfcapd<'a> {
 }
 
 /// nfcapd and nfdump.
-fn programs() -> Option<[Program; 2]> {
+pub fn programs() -> Option<[Program; 2]> {
     Some([program("nfdump", "nfcapd")?, program("nfdump", "nfdump")?])
 }
 
@@ -133,14 +138,17 @@ fn sums_of_csv(text: &str) -> Sums {
 }
 
 /// Reads a capture there with this output and EVE; what EVE has. `halves`: a flow for each direction with packets.
-fn export(exporter: &Exporter, capture: &Path, dir: &Path, output: &str, halves: bool) -> Sums {
+pub fn export(exporter: &Exporter, capture: &Path, dir: &Path, output: &str, halves: bool) -> Sums {
     let eve = dir.join("eve.json");
     let _ = std::fs::remove_file(&eve);
     let program = synledger();
     let done = exporter
         .command(program.get_program())
         .args(["read", "-q", "--output", output])
-        .args(["--output", &format!("eve:{},events=flow", eve.display())])
+        .args([
+            "--output",
+            &format!("eve:{},events=flow+stats", eve.display()),
+        ])
         .arg(capture)
         .output()
         .expect("the program starts");
@@ -151,9 +159,19 @@ fn export(exporter: &Exporter, capture: &Path, dir: &Path, output: &str, halves:
         "{}: {error}",
         capture.display()
     );
-    let mut sums = Sums::default();
-    for line in std::fs::read_to_string(&eve).expect("EVE").lines() {
+    sums_of_eve(&std::fs::read_to_string(&eve).expect("EVE"), halves)
+}
+
+/// Flows of EVE, and its books, which close: the first output has every flow or has counted it as lost.
+pub fn sums_of_eve(eve: &str, halves: bool) -> Sums {
+    let (mut sums, mut flows, mut last) = (Sums::default(), 0, Value::Null);
+    for line in eve.lines() {
         let record: Value = serde_json::from_str(line).expect("JSON");
+        if record["event_type"] != "flow" {
+            last = record;
+            continue;
+        }
+        flows += 1;
         let number = |name: &str| record["flow"][name].as_u64().expect("a number");
         let ip_bytes = |way: &str| {
             let ours = &record["synledger"][format!("ip_bytes_{way}")];
@@ -171,7 +189,38 @@ fn export(exporter: &Exporter, capture: &Path, dir: &Path, output: &str, halves:
             false => sums.add(both[0].0 + both[1].0, both[0].1 + both[1].1),
         }
     }
+    assert_eq!(last["synledger"]["closed"], true, "{last}");
+    let books = Carried::of(&last);
+    assert_eq!((books.written + books.lost, books.pending), (flows, 0));
     sums
+}
+
+/// The books of a whole run, in the last record of this EVE.
+pub fn books(eve: &Path) -> Value {
+    let text = std::fs::read_to_string(eve).expect("EVE");
+    let last = text.lines().last().expect("a last record");
+    let last: Value = serde_json::from_str(last).expect("JSON");
+    last["synledger"]["totals"]["books"].clone()
+}
+
+/// Flows of the first output, by the last record of its books.
+pub struct Carried {
+    pub written: u64,
+    pub lost: u64,
+    pub pending: u64,
+}
+
+impl Carried {
+    pub fn of(stats: &Value) -> Self {
+        let output = &stats["synledger"]["totals"]["books"]["outputs"][0];
+        let flows = |counts: &Value| counts["flow"].as_u64().expect("a count");
+        let causes = output["dropped"].as_object().expect("causes");
+        Self {
+            written: flows(&output["written"]),
+            lost: causes.values().map(flows).sum(),
+            pending: flows(&output["pending"]),
+        }
+    }
 }
 
 #[test]

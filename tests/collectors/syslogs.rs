@@ -1,4 +1,4 @@
-//! A real rsyslogd and a real systemd-journald take what is sent, by each transport.
+//! A real rsyslogd takes what is sent, by each transport.
 
 use crate::common::synledger;
 use crate::{Program, captures, libraries, program, small_captures, wait_for};

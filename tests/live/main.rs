@@ -41,6 +41,7 @@ mod services;
 mod shut_out;
 mod signals;
 mod silence;
+mod slow_outputs;
 mod slow_scrapers;
 mod start;
 mod state;

@@ -19,6 +19,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -50,6 +51,9 @@ PHASES = ("started", "ended")
 SOURCELESS = {"distributed_scan"} | {kind for kind in DETECTIONS if kind.endswith("_flood")}
 # Keywords of a schema that constrain nothing.
 NOTES = {"$comment", "$defs", "description", "suricata", "title"}
+# What the live run must show: outcomes of blocks, and lifecycle records before its stop.
+ACTIONS = {"blocked", "refused", "ended"}
+EVENTS_OF_A_RUN = {"start", "reload"}
 PATIENCE_S = 20
 SHOWN = 20
 
@@ -209,16 +213,26 @@ class Judge:
         return faults
 
     def planted_in_own(self, kind, member):
-        """(what, copy) for each fault in a copy of a member `synledger`: a wrong type in each member that the schema names,
-        a missing one that it requires, an unknown one where it allows none."""
+        """(what, copy) for each fault in a copy of a member `synledger`: a wrong type in every member at any depth, a missing
+        one that it requires, an unknown one in it, and in its object where it is one object alone."""
         schema = self.own[kind].schema["$defs"][kind]
-        for name in schema["properties"]:
-            if name in member:
-                yield f"{name} of a wrong type", member | {name: [7]}
+        for path in list(paths_in(member)):
+            fault = copy.deepcopy(member)
+            *above, name = path
+            place = fault
+            for step in above:
+                place = place[step]
+            place[name] = [[7]]
+            yield f"{'.'.join(path)} of a wrong type", fault
         for name in schema["required"]:
             yield f"no {name}", {other: value for other, value in member.items() if other != name}
-        if schema.get("additionalProperties") is False:
-            yield "unknown, which is unknown", member | {"unknown": 7}
+        yield "unknown, which is unknown", member | {"unknown": 7}
+        if kind in ("alert", "block", "new_connections"):
+            (name,) = schema["required"]
+            yield f"{name}.unknown, which is unknown", member | {name: member[name] | {"unknown": 7}}
+            for part in schema["properties"][name].get("required", []):
+                rest = {other: value for other, value in member[name].items() if other != part}
+                yield f"no {name}.{part}", member | {name: rest}
 
 
 def read(binary, path, *flags):
@@ -266,6 +280,15 @@ def wait_for(log, kinds):
         missing = {kind for kind in kinds if f'"event_type":"{kind}"' not in text}
 
 
+def wait_for_words(log, words):
+    """Waits until the log has each of these values of a member."""
+    end = time.monotonic() + PATIENCE_S
+    while missing := {word for word in words if f':"{word}"' not in log.read_text(encoding="utf-8")}:
+        if time.monotonic() > end:
+            raise TimeoutError(f"no {', '.join(sorted(missing))} within {PATIENCE_S} s")
+        time.sleep(0.05)
+
+
 def connect(port, times):
     """Connects to a port of lo, open or not."""
     for _ in range(times):
@@ -288,6 +311,11 @@ def watch_lo(binary, log):
         for port in range(1, 20):
             connect(port, 1)
         wait_for(log, {"new_connection", "new_connections", "alert", "stats", "block"})
+        # The other outcomes of a block, by hand; and a reload.
+        for words in (["add", "192.0.2.9", "2001:db8::/64", "--for", "1h", "--reason", "noisy"], ["del", "192.0.2.9"]):
+            subprocess.run([binary, "block", *words, "--socket", f"{log}.sock"], check=True, stdout=subprocess.DEVNULL)
+        sensor.send_signal(signal.SIGHUP)
+        wait_for_words(log, ACTIONS | EVENTS_OF_A_RUN)
         sensor.terminate()
         return sensor.wait(PATIENCE_S)
     finally:
@@ -316,6 +344,10 @@ def from_live(judge, args):
     for record in map(json.loads, lines):
         seen.add(record.get("event_type"))
         judge.record("live", record)
+        block = record.get("synledger", {}).get("block", {})
+        seen |= {block.get("action"), record.get("synledger", {}).get("event")}
+    for word in sorted((ACTIONS | EVENTS_OF_A_RUN | {"stop"}) - seen):
+        judge.lines[f"live: no record with {word}"] += 1
     for kind in sorted((OURS | SURICATAS) - seen):
         judge.lines[f"live: no record of kind {kind}"] += 1
     return True

@@ -2,8 +2,8 @@
 //!
 //! Threads share memory: who runs code in one of them can have another one call for him. So what the process as a whole
 //! may do is the sum of these lists: no new process, no other program, no debugging, no socket but packet sockets and
-//! netlink, no connection, no memory that can be executed. With outputs to collectors the logger may make sockets of
-//! those kinds, and connect them.
+//! netlink, no connection, no memory that can be executed. With outputs to collectors the logger and the main
+//! thread may make sockets of those kinds, and connect them.
 
 use super::{Collectors, Thread};
 use libc::c_long;
@@ -250,13 +250,14 @@ impl Thread {
         rules
     }
 
-    /// What the logger may do beside, for these collectors: calls with any arguments, and with some alone.
+    /// What the logger may do beside, for these collectors: calls with any arguments, and with some alone. So may the main
+    /// thread, which sends what is left at the end of the run.
     fn for_collectors(
         self,
         collectors: &Collectors,
     ) -> (Vec<c_long>, Vec<(c_long, Vec<Argument>)>) {
         let (mut calls, mut rules) = (Vec::new(), Vec::new());
-        if self != Self::Logger {
+        if !matches!(self, Self::Logger | Self::Main) {
             return (calls, rules);
         }
         let has_tcp = !collectors.tcp.is_empty();

@@ -34,7 +34,18 @@ pub fn hex_byte(out: &mut Vec<u8>, value: u8) {
 
 /// Appends an address in its usual form (RFC 5952 for IPv6).
 pub fn ip(out: &mut Vec<u8>, address: IpAddr) {
-    let _ = write!(out, "{address}");
+    match address {
+        // Without the machinery of `fmt`, which takes longer than all else in a syslog message.
+        IpAddr::V4(address) => {
+            for (at, octet) in address.octets().into_iter().enumerate() {
+                if at > 0 {
+                    out.push(b'.');
+                }
+                int(out, octet);
+            }
+        }
+        IpAddr::V6(address) => drop(write!(out, "{address}")),
+    }
 }
 
 /// Appends `address:port`, an IPv6 address in brackets.
@@ -163,6 +174,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn addresses_read_as_the_standard_library_writes_them(address in any::<IpAddr>()) {
+            prop_assert_eq!(text(|o| ip(o, address)), address.to_string());
+        }
+
         #[test]
         fn any_string_survives_json(s in any::<String>()) {
             let mut out = Vec::new();

@@ -203,7 +203,7 @@ impl Members for Writer<'_> {
     }
 }
 
-fn put(out: &mut Vec<u8>, value: Value<'_>, escaped: &[u8]) {
+fn put<const COUNT: usize>(out: &mut Vec<u8>, value: Value<'_>, escaped: &[u8; COUNT]) {
     match value {
         Value::Text(text) => escape(out, text.as_bytes(), escaped),
         Value::Number(number) => append::int(out, number),
@@ -213,7 +213,12 @@ fn put(out: &mut Vec<u8>, value: Value<'_>, escaped: &[u8]) {
 }
 
 /// Appends text with a backslash before these bytes, and a space for each control character.
-fn escape(out: &mut Vec<u8>, text: &[u8], escaped: &[u8]) {
+fn escape<const COUNT: usize>(out: &mut Vec<u8>, text: &[u8], escaped: &[u8; COUNT]) {
+    let is_plain = |byte: u8| !byte.is_ascii_control() & !escaped.contains(&byte);
+    // Nearly every text: one copy, after a look at all bytes at once.
+    if text.iter().fold(true, |all, &byte| all & is_plain(byte)) {
+        return out.extend_from_slice(text);
+    }
     for &byte in text {
         if escaped.contains(&byte) {
             out.push(b'\\');

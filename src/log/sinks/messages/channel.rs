@@ -14,6 +14,9 @@ use std::time::Duration;
 
 /// A collector that is down is tried again after this time.
 const RETRY_NS: i64 = 1_000_000_000;
+/// The same over UDP. A host says at most once a second that nobody listens (icmp_ratelimit): where that answer is
+/// left out, the collector looks as if it were up.
+const RETRY_UDP_NS: i64 = 2_000_000_000;
 /// So long an answer that it is still down may take, or one that it takes a connection.
 const PROBE_NS: i64 = 200_000_000;
 const CONNECT_NS: i64 = 5_000_000_000;
@@ -160,13 +163,11 @@ impl Channel {
             State::Up => Ready::Up,
             State::Down(until_ns) if now_ns < until_ns => Ready::Down,
             State::Down(_) => self.try_again(now_ns),
-            State::Waiting(until_ns) => match (self.refused(), self.is_connected()) {
-                (true, _) => self.fail(now_ns),
-                (false, true) if self.is_stream() => self.go_up(),
-                _ if now_ns < until_ns => Ready::Down,
-                _ if self.is_stream() => self.fail(now_ns),
-                _ => self.go_up(),
-            },
+            State::Waiting(_) if self.refused() => self.fail(now_ns),
+            State::Waiting(_) if self.is_stream() && self.is_connected() => self.go_up(),
+            State::Waiting(until_ns) if now_ns < until_ns => Ready::Down,
+            State::Waiting(_) if self.is_stream() => self.fail(now_ns),
+            State::Waiting(_) => self.go_up(),
         }
     }
 
@@ -218,7 +219,11 @@ impl Channel {
 
     /// Nothing can be sent until it is tried again.
     pub fn down(&mut self, now_ns: i64) {
-        self.state = State::Down(now_ns.saturating_add(RETRY_NS));
+        let retry_ns = match self.transport {
+            Transport::Udp => RETRY_UDP_NS,
+            Transport::Tcp | Transport::Unix => RETRY_NS,
+        };
+        self.state = State::Down(now_ns.saturating_add(retry_ns));
         if self.is_stream() {
             self.socket = None;
             self.handed = 0;

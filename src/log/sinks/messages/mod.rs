@@ -5,7 +5,7 @@
 //! from their first byte, so that no message is there twice or by half. Without the acknowledgement of one that arrived,
 //! which only a broken path swallows, it is sent twice.
 //!
-//! A collector that is down is tried again once a second, by a new socket. Until then up to [`queue::BUFFER_MAX`] bytes
+//! A collector that is down is tried again by a new socket: over UDP every two seconds, else once a second. Until then up to [`queue::BUFFER_MAX`] bytes
 //! wait; further records are dropped and counted.
 
 mod channel;
@@ -214,19 +214,14 @@ impl Messages {
         }
     }
 
-    /// Sends something that costs nothing if it is lost.
+    /// Sends one datagram that costs nothing if it is lost. Of two, the second would take the answer to the first as its
+    /// own error, and the socket would look as if nobody had refused it.
     fn probe(&mut self, now_ns: i64) {
-        let limit = self.channel.limit();
-        let mut sent = self.framing.introductions(limit);
-        if sent.is_empty() {
-            sent.push(Vec::new());
-        }
-        for mut one in sent {
-            self.framing.complete(&mut one, now_ns);
-            if self.channel.send(&one).is_err() {
-                return;
-            }
-            self.framing.sent(&one);
+        let introductions = self.framing.introductions(self.channel.limit());
+        let mut probe = introductions.into_iter().next().unwrap_or_default();
+        self.framing.complete(&mut probe, now_ns);
+        if self.channel.send(&probe).is_ok() {
+            self.framing.sent(&probe);
         }
     }
 

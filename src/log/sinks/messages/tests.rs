@@ -87,13 +87,13 @@ fn a_udp_collector_that_is_down_costs_what_was_on_its_way_and_is_found_back() {
     assert_eq!(counts(&sink), [1, 0, 4], "the first was on its way");
     assert_eq!(sink.blocked(), Some(Cause::Unreachable));
     // The probe is refused, too.
-    sink.flush(at(2 * S));
-    sink.flush(at(2 * S + 10 * MS));
-    assert_eq!(sink.channel.ready(2 * S + 900 * MS), Ready::Down);
+    sink.flush(at(3 * S));
+    sink.flush(at(3 * S + 10 * MS));
+    assert_eq!(sink.channel.ready(3 * S + 900 * MS), Ready::Down);
     let collector = UdpSocket::bind(address).expect("the port again");
-    sink.flush(at(4 * S));
+    sink.flush(at(6 * S));
     assert_eq!(counts(&sink), [1, 0, 4], "it may still be refused");
-    sink.flush(at(4 * S + 300 * MS));
+    sink.flush(at(6 * S + 300 * MS));
     assert_eq!(counts(&sink), [5, 0, 0]);
     assert_eq!(sink.blocked(), None);
     let mut bytes = [0; 10];
@@ -102,6 +102,23 @@ fn a_udp_collector_that_is_down_costs_what_was_on_its_way_and_is_found_back() {
         assert_eq!(collector.recv(&mut bytes).expect("a datagram"), 1);
         assert_eq!(bytes[0], b'0' + number);
     }
+}
+
+/// Two introductions: were both sent as a probe, the second would fail in place of the look at the socket.
+#[test]
+fn a_refused_probe_of_ipfix_is_heard() {
+    let taken = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("bound");
+    drop(taken);
+    let mut sink = open(&format!("ipfix:udp://{address}"));
+    // A set without a record.
+    let record = [1, 0, 0, 8, 0, 0, 0, 0];
+    for at_s in 1..30 {
+        put(&mut sink, &record, at_s * S);
+        sink.flush(at(at_s * S));
+        sink.flush(at(at_s * S + 500 * MS));
+    }
+    assert_eq!(counts(&sink), [0, 0, 29], "all wait");
 }
 
 #[test]
