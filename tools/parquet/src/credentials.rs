@@ -102,7 +102,8 @@ impl Credentials {
 }
 
 /// Settings that reach the client.
-const KNOWN: [&str; 12] = [
+const KNOWN: [&str; 13] = [
+    "aws_allow_http",
     "aws_access_key_id",
     "aws_secret_access_key",
     "aws_session_token",

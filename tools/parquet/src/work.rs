@@ -39,7 +39,7 @@ impl Ends {
     /// Waits this long, or until the program is to end.
     fn wait(&self, how_long: Duration, also_last_round: bool) {
         let until = Instant::now() + how_long;
-        while !self.is_stopped() && !(also_last_round && self.is_last_round()) {
+        while !(self.is_stopped() || also_last_round && self.is_last_round()) {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;

@@ -21,6 +21,10 @@ impl Draws {
     }
 }
 
+fn byte(number: u64) -> u8 {
+    u8::try_from(number).expect("small")
+}
+
 /// A segment of rows with drawn columns and values, and the same rows as texts.
 fn drawn(rows: usize, seed: u64) -> (Vec<u8>, Vec<Plain>) {
     let mut draws = Draws(seed);
@@ -52,12 +56,12 @@ fn drawn(rows: usize, seed: u64) -> (Vec<u8>, Vec<Plain>) {
                 }
                 Type::Bool => (Value::Bool(number % 2 == 1), (number % 2 == 1).to_string()),
                 Type::Kind => {
-                    let kind = number as usize % KINDS.len();
-                    (Value::Kind(kind as u8), KINDS[kind].to_owned())
+                    let kind = byte(number % KINDS.len() as u64);
+                    (Value::Kind(kind), KINDS[usize::from(kind)].to_owned())
                 }
                 Type::Address => {
                     let address = match number % 2 {
-                        0 => std::net::IpAddr::from([10, 0, 0, (number % 200) as u8]),
+                        0 => std::net::IpAddr::from([10, 0, 0, byte(number % 200)]),
                         _ => std::net::IpAddr::from([
                             0x20,
                             1,
@@ -74,7 +78,7 @@ fn drawn(rows: usize, seed: u64) -> (Vec<u8>, Vec<Plain>) {
                             0,
                             0,
                             0,
-                            (number % 200) as u8,
+                            byte(number % 200),
                         ]),
                     };
                     (Value::Address(address), address.to_string())

@@ -18,7 +18,10 @@ fn segment(rows: &[(i64, u8, &str, i32)]) -> Segment {
     Segment::read(Bytes::from(out)).expect("good")
 }
 
-fn sorted(segment: &Segment) -> Vec<(String, Vec<(u8, String, i32, i64)>)> {
+/// Kind, source, port and time of a row.
+type Key = (u8, String, i32, i64);
+
+fn sorted(segment: &Segment) -> Vec<(String, Vec<Key>)> {
     let table = Table::of(segment);
     let text = |row: &Row| {
         let src = table.addresses[row.src as usize].as_utf8().expect("text");
