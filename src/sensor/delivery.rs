@@ -86,7 +86,7 @@ fn spawn(program: &Path, spool: &Spool, identity: Option<&Identity>) -> io::Resu
     command
         .arg("--spool")
         .arg(spool.folder())
-        .args(["--to", &spool.to, "--sensor", &spool.sensor_name()])
+        .args(["--to", &spool.to, "--sensor", spool.sensor_name()])
         .args(["--period", &(spool.age_ns / 1_000_000_000).to_string()])
         .arg("--until-eof")
         .env_remove("NOTIFY_SOCKET")

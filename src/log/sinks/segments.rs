@@ -112,7 +112,7 @@ impl Segments {
         }
         let mut segments = Self {
             _lock: lock,
-            sensor: spool.sensor_name(),
+            sensor: spool.sensor_name().to_owned(),
             spool: spool.clone(),
             lines: None,
             open: None,

@@ -4,6 +4,8 @@ use super::rotation::{FILE_BYTES_MIN, size};
 use crate::time::durations::length_ns;
 use std::path::{Path, PathBuf};
 
+/// The name of a sensor without one.
+const NAMELESS: &str = "sensor";
 /// The longest name of a sensor.
 const NAME_MAX: usize = 64;
 /// The spool of a bucket without `spool-dir=`.
@@ -19,7 +21,7 @@ const SPOOL_DIR_ALLOWED: &str = "spool-dir=DIR";
 
 /// Help of outputs to segments.
 pub(super) const HELP: &str = "\
-Options of parquet: sensor=NAME (default: the host's name); size=SIZE (1MiB to 1GiB, default 64MiB) and age=TIME (1s to 1d, \
+Options of parquet: sensor=NAME (default: --sensor); size=SIZE (1MiB to 1GiB, default 64MiB) and age=TIME (1s to 1d, \
 default 1m): when a segment is closed; spool=SIZE (at least four times size=, default 1GiB): so much waits while the store is \
 away, then new records are dropped and counted; spool-dir=DIR of buckets (default /var/lib/synledger/spool; of a folder \
 DIR/.spool). The program synledger-parquet turns segments into files; it is started where it lies beside this one.
@@ -82,21 +84,24 @@ impl Spool {
         }
     }
 
-    /// The sensor's name, for the paths of files: that of the host, with `-` for letters that a path cannot have.
-    pub fn sensor_name(&self) -> String {
-        if let Some(name) = &self.sensor {
-            return name.clone();
-        }
-        let host = nix::unistd::gethostname().unwrap_or_default();
-        let letters = host.to_string_lossy();
-        let letters = letters.chars().take(NAME_MAX);
+    /// The name for the paths of files where `sensor=` gives none: this one, with `-` for letters that a path cannot have.
+    pub fn set_default_sensor(&mut self, name: &str) {
+        let letters = name.chars().take(NAME_MAX);
         let name: String = letters
             .map(|letter| if is_letter(letter) { letter } else { '-' })
             .collect();
-        match name.as_str() {
-            "" => "sensor".to_owned(),
-            _ => name,
-        }
+        self.sensor.get_or_insert_with(|| {
+            if name.is_empty() {
+                NAMELESS.into()
+            } else {
+                name
+            }
+        });
+    }
+
+    /// The sensor's name, for the paths of files.
+    pub fn sensor_name(&self) -> &str {
+        self.sensor.as_deref().unwrap_or(NAMELESS)
     }
 
     /// Allowed values of its options.

@@ -144,13 +144,14 @@ fn options_are_read_and_what_is_out_of_range_is_named() {
     assert_eq!(spec.name(), "parquet:s3://b/p");
     let spool = spec.spool.expect("it has one");
     assert_eq!((spool.segment_bytes, spool.age_ns), (8 << 20, 120 * S));
-    assert_eq!(
-        (spool.bytes_max, spool.sensor_name()),
-        (32 << 20, "x-1".into())
-    );
+    assert_eq!((spool.bytes_max, spool.sensor_name()), (32 << 20, "x-1"));
     let default = read("parquet:/d").expect("good");
     assert_eq!(default.target, Target::Path("/d/.spool".into()));
-    assert!(!default.spool.expect("it has one").sensor_name().is_empty());
+    let mut named = default.spool.expect("it has one");
+    named.set_default_sensor("höst/1");
+    assert_eq!(named.sensor_name(), "h-st-1");
+    named.set_default_sensor("other");
+    assert_eq!(named.sensor_name(), "h-st-1", "a name that is given stays");
     for (value, says) in [
         ("parquet:-", "name a folder"),
         ("parquet:s3://", "names no bucket"),

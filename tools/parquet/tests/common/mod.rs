@@ -28,7 +28,10 @@ pub fn segment(numbers: std::ops::Range<i64>, more: usize) -> Vec<u8> {
     for number in numbers {
         let noise: String = (0..more as u64)
             .map(|at| {
-                let mixed = (number.unsigned_abs() << 32 | at).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                let mut mixed =
+                    (number.unsigned_abs() << 32 | at).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                mixed = (mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+                mixed ^= mixed >> 32;
                 char::from(33 + u8::try_from(mixed >> 57).expect("seven bits") % 90)
             })
             .collect();
