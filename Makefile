@@ -109,6 +109,15 @@ test-corpus: build ## Compare frames, attempts and scans with the oracle over al
 	python3 tools/oracle/tunnels.py --binary $(BIN) --corpus $(CAPTURES)
 	python3 tools/oracle/zeek_baselines.py --binary $(BIN) --corpus $(CAPTURES) $(if $(ZEEK),--zeek $(ZEEK))
 
+.PHONY: test-parquet
+test-parquet: build ## Query Parquet files of captures by DuckDB, DataFusion and chDB, from a folder and from Swift's S3; kill the writer at 50 moments (CAPTURES=DIR)
+	python3 -m venv target/parquet-venv && target/parquet-venv/bin/pip install -q duckdb datafusion chdb pyarrow swift boto3
+	$(CARGO) build --release --locked -q -p synledger-parquet
+	target/parquet-venv/bin/python tools/parquet/tests/engines.py --binary $(BIN) --corpus $(CAPTURES)
+	target/parquet-venv/bin/python tools/parquet/tests/swift.py --away 5 18080 target/parquet-venv/bin/python tools/parquet/tests/engines.py --binary $(BIN) --corpus $(CAPTURES) --s3 http://127.0.0.1:18080
+	SYNLEDGER_FUZZ=full $(CARGO) test --release --locked -p synledger-parquet -- --nocapture
+	$(CARGO) run --release --locked -q -p synledger-parquet --example throughput
+
 .PHONY: prove
 prove: prove-asked build ## Count a capture's new connections by the sensor, by tshark and by a line of shell, and explain each difference (PCAP=FILE)
 	@PYTHONDONTWRITEBYTECODE=1 python3 tools/oracle/prove.py --binary $(BIN) -- '$(PCAP)'
