@@ -1,6 +1,6 @@
 //! Parquet files of sorted rows: bytes follow from the rows alone.
 
-use crate::columns::{COLUMNS, DST, KIND, KINDS, SRC, TS, Type};
+use crate::columns::{COLUMNS, Column, DST, KIND, KINDS, SRC, TS, Type};
 use crate::segment::{Segment, Value, Values};
 use crate::table::{Part, Row, Table};
 use bytes::Bytes;
@@ -89,6 +89,12 @@ impl Encoder {
         for column in COLUMNS.iter().filter(|column| column.repeats) {
             let path = ColumnPath::from(column.name);
             properties = properties.set_column_dictionary_enabled(path, true);
+        }
+        // Their least and greatest value tells nothing, and finding it costs a comparison a row.
+        let is_random = |column: &&Column| column.of == Type::Text && !column.repeats;
+        for column in COLUMNS.iter().filter(is_random) {
+            let path = ColumnPath::from(column.name);
+            properties = properties.set_column_statistics_enabled(path, EnabledStatistics::None);
         }
         Self {
             schema: Arc::new(schema),
