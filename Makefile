@@ -35,6 +35,8 @@ INSTALL_SUDO = $(shell d="$(DESTDIR)$(PREFIX)"; until [ -e "$$d" ]; do d=$$(dirn
 SHARE = $(DESTDIR)$(PREFIX)/share
 
 PROGRAM = $(DESTDIR)$(PREFIX)/bin/synledger
+# Delivers `--output parquet:`; installed where `make parquet` has built it.
+PARQUET = $(DESTDIR)$(PREFIX)/bin/synledger-parquet
 # Debuggers look for it there, by the link that the stripped program carries.
 DEBUG = $(DESTDIR)$(PREFIX)/bin/.debug/synledger.debug
 PAGES = $(addprefix $(SHARE)/man/man1/,synledger.1 synledger-run.1 synledger-read.1 synledger-check.1 synledger-block.1 synledger-top.1) $(SHARE)/man/man7/synledger.7
@@ -43,12 +45,17 @@ ZSH_COMPLETION = $(SHARE)/zsh/site-functions/_synledger
 FISH_COMPLETION = $(SHARE)/fish/vendor_completions.d/synledger.fish
 CONFIG_EXAMPLE = $(SHARE)/doc/synledger/synledger.toml
 
+.PHONY: parquet
+parquet: ## Build synledger-parquet, which delivers --output parquet: to folders and buckets; it has packages that the sensor has not
+	$(CARGO) build --release --locked -p synledger-parquet
+
 .PHONY: install-files
 install-files:
 	install -D -m 755 $(BIN) $(PROGRAM)
 	install -D -m 644 /dev/null $(DEBUG)
 	objcopy --only-keep-debug $(BIN) $(DEBUG) && chmod 644 $(DEBUG)
 	objcopy --strip-all --add-gnu-debuglink=$(DEBUG) $(PROGRAM)
+	[ ! -x $(dir $(BIN))synledger-parquet ] || install -D -m 755 -s $(dir $(BIN))synledger-parquet $(PARQUET)
 	for page in $(PAGES); do install -D -m 644 $(MAN)/$${page##*/} $$page || exit; done
 	install -D -m 644 $(MAN)/synledger.bash $(BASH_COMPLETION)
 	install -D -m 644 $(MAN)/_synledger $(ZSH_COMPLETION)
@@ -57,7 +64,7 @@ install-files:
 
 .PHONY: uninstall
 uninstall: ## Remove what install put there, with the same PREFIX and DESTDIR
-	$(INSTALL_SUDO) rm -f $(PROGRAM) $(DEBUG) $(PAGES) $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION) $(CONFIG_EXAMPLE)
+	$(INSTALL_SUDO) rm -f $(PROGRAM) $(PARQUET) $(DEBUG) $(PAGES) $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION) $(CONFIG_EXAMPLE)
 	@[ ! -d $(dir $(DEBUG)) ] || $(INSTALL_SUDO) rmdir --ignore-fail-on-non-empty $(dir $(DEBUG))
 	@[ ! -d $(dir $(CONFIG_EXAMPLE)) ] || $(INSTALL_SUDO) rmdir --ignore-fail-on-non-empty $(dir $(CONFIG_EXAMPLE))
 
@@ -108,6 +115,15 @@ test-corpus: build ## Compare frames, attempts and scans with the oracle over al
 	python3 tools/oracle/zeek.py --binary $(BIN) --corpus $(CAPTURES) --crafted target/crafted
 	python3 tools/oracle/tunnels.py --binary $(BIN) --corpus $(CAPTURES)
 	python3 tools/oracle/zeek_baselines.py --binary $(BIN) --corpus $(CAPTURES) $(if $(ZEEK),--zeek $(ZEEK))
+
+.PHONY: test-parquet
+test-parquet: build ## Query Parquet files of captures by DuckDB, DataFusion and chDB, from a folder and from Swift's S3; kill the writer at 50 moments (CAPTURES=DIR)
+	python3 -m venv target/parquet-venv && target/parquet-venv/bin/pip install -q duckdb datafusion chdb pyarrow swift boto3
+	$(MAKE) --no-print-directory parquet
+	target/parquet-venv/bin/python tools/parquet/tests/engines.py --binary $(BIN) --corpus $(CAPTURES)
+	target/parquet-venv/bin/python tools/parquet/tests/swift.py --away 5 18080 target/parquet-venv/bin/python tools/parquet/tests/engines.py --binary $(BIN) --corpus $(CAPTURES) --s3 http://127.0.0.1:18080
+	SYNLEDGER_FUZZ=full $(CARGO) test --release --locked -p synledger-parquet -- --nocapture
+	$(CARGO) run --release --locked -q -p synledger-parquet --example throughput
 
 .PHONY: prove
 prove: prove-asked build ## Count a capture's new connections by the sensor, by tshark and by a line of shell, and explain each difference (PCAP=FILE)

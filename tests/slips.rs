@@ -46,7 +46,7 @@ fn what_was_accepted_without_a_word_is_refused_with_the_way_out() {
         ),
         (
             &["run", "-i", "lo", "--output", "x.log"],
-            "/run/systemd/journal/socket blocklist:PATH",
+            "/run/systemd/journal/socket parquet:DIR parquet:s3://BUCKET/PREFIX blocklist:PATH",
         ),
         (
             &["run", "--cores", "0", "--workers", "2"],

@@ -1,6 +1,7 @@
 //! Threads and their shared state, from start to closed books: `run` in `live`, `read` in `read`.
 
 mod archiving;
+mod delivery;
 mod group;
 pub(crate) mod live;
 mod logging;

@@ -23,6 +23,7 @@ use crate::observe::summary::{Facts, Reports};
 use crate::observe::terminal::print_to_stderr;
 use crate::respond::guard::Guard;
 use crate::sensor::archiving::Archiving;
+use crate::sensor::delivery::Deliveries;
 use crate::sensor::threads::spawn;
 use crate::sensor::{self, Board, RunKeys};
 use crate::settings::flags::ReadArgs;
@@ -63,6 +64,7 @@ pub fn read(args: ReadArgs) -> Result<u8, Failure> {
     // The capture may be of another host: this machine's gateways and resolvers say nothing about it.
     let guard = Guard::new(&localities, &Arc::default(), &logging::allowed(common));
     let mut log = logging::open(common, &context, guard)?;
+    let deliveries = Deliveries::start(&common.outputs, None);
     let rotates = common.outputs.iter().any(|one| one.rotation.is_on());
     let mut archiving = match rotates {
         true => Archiving::start(log.0.archive(), &Sandbox::off()),
@@ -82,6 +84,7 @@ pub fn read(args: ReadArgs) -> Result<u8, Failure> {
     };
     let books = close_log(common, logger, &board, &replay);
     archiving.end(Stop::WhenDone);
+    deliveries.finish(stop);
     conclude(reading, &books, replay.span(), &config, &reports)
 }
 

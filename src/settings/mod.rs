@@ -342,6 +342,8 @@ impl Common {
             ),
         };
         let active_ns = fitting::active_timeout(args.flows.active_timeout, &mut outputs);
+        let spools = outputs.iter_mut().filter_map(|one| one.spool.as_mut());
+        spools.for_each(|spool| spool.set_default_sensor(&sensor));
         let acts = own.block_bytes > 0 || !responders.is_empty();
         let anonymizer = fitting::anonymizer(args.anonymize.as_deref(), acts)?;
         let fold_tables = if reads { 1 } else { workers };

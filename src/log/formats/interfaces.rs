@@ -78,6 +78,11 @@ impl Rendered {
         })
     }
 
+    /// These names as they are.
+    pub fn plain(interfaces: Interfaces) -> Self {
+        Self::new(interfaces, |name| name.as_bytes().to_vec())
+    }
+
     /// These names as words of a line: a blank or control character in one becomes `_`.
     pub fn words(interfaces: Interfaces) -> Self {
         Self::new(interfaces, |name| {

@@ -10,6 +10,7 @@ pub(crate) mod ipfix;
 mod journald;
 pub(crate) mod members;
 mod piece;
+pub(crate) mod rows;
 #[cfg(test)]
 pub(crate) mod samples;
 mod sentence;
@@ -30,7 +31,7 @@ use framing::{Messaging, Transport};
 use text::TextFormat;
 
 /// Every format that `--output` knows, by its word.
-pub static FORMATS: [&Registered; 9] = [
+pub static FORMATS: [&Registered; 10] = [
     &text::TEXT,
     &eve::EVE,
     &zeek::ZEEK,
@@ -40,6 +41,7 @@ pub static FORMATS: [&Registered; 9] = [
     &syslog::SYSLOG,
     &syslog::CEF,
     &journald::JOURNALD,
+    &rows::PARQUET,
 ];
 
 /// Renders records: lines with their newline, or what a [`framing::Framing`] joins.
@@ -89,6 +91,8 @@ pub enum SinkKind {
     Files(&'static [Stream]),
     /// Messages to a collector or a socket.
     Messages(&'static Messaging),
+    /// Segments of rows in a spool, for another program.
+    Segments,
 }
 
 /// One file of a format with several: `NAME.log`.
@@ -108,7 +112,7 @@ impl Registered {
     /// Buffers of an output: one for each open file.
     pub fn buffers(&self) -> usize {
         match self.sink_kind {
-            SinkKind::Lines | SinkKind::Messages(_) => 1,
+            SinkKind::Lines | SinkKind::Messages(_) | SinkKind::Segments => 1,
             SinkKind::Files(streams) => streams.len(),
         }
     }
@@ -120,6 +124,7 @@ impl Registered {
             SinkKind::Lines => format!("{word}:- {word}:PATH"),
             SinkKind::Files(_) => format!("{word}:DIR"),
             SinkKind::Messages(messaging) => messaging.forms(word),
+            SinkKind::Segments => format!("{word}:DIR {word}:s3://BUCKET/PREFIX"),
         }
     }
 }

@@ -14,7 +14,9 @@ mod messages;
 pub(crate) mod recovery;
 pub(crate) mod rotating;
 pub(crate) mod rotation;
+pub mod segments;
 pub mod spec;
+pub mod spool;
 mod torn;
 
 use crate::books::output::{CAUSES, Cause};
@@ -27,6 +29,7 @@ use lines::{Lines, Patience};
 use messages::Messages;
 use recovery::Recovery;
 use rotating::Rotating;
+use segments::Segments;
 use spec::{OutputSpec, Target};
 
 /// The kind and weight of a record.
@@ -140,6 +143,9 @@ pub fn open(
     {
         return Ok(Box::new(Messages::open(spec, endpoint, how)?));
     }
+    if let Some(spool) = &spec.spool {
+        return Ok(Box::new(Segments::open(spool)?));
+    }
     can_rotate(spec)?;
     let lines = Lines::open(&spec.target)?;
     Ok(match &spec.target {
@@ -161,12 +167,15 @@ fn can_rotate(spec: &OutputSpec) -> Result<(), OpenError> {
     }
 }
 
-/// Makes the file of an output that is missing; files in a folder are made with their first record.
+/// Makes the file or spool of an output that is missing; files in a folder are made with their first record.
 ///
 /// # Errors
 ///
 /// As [`open`].
 pub fn create(spec: &OutputSpec) -> Result<(), OpenError> {
+    if let Some(spool) = &spec.spool {
+        return segments::create(spool);
+    }
     match (spec.format.sink_kind, &spec.target) {
         (SinkKind::Lines, Target::Path(path)) if path.symlink_metadata().is_err() => {
             Descriptor::open(path).map(drop)
@@ -182,10 +191,13 @@ pub fn create(spec: &OutputSpec) -> Result<(), OpenError> {
 ///
 /// As [`open`].
 pub fn would_open(spec: &OutputSpec) -> Result<(), OpenError> {
+    if let Some(spool) = &spec.spool {
+        return segments::would_open(spool);
+    }
     can_rotate(spec)?;
     match spec.format.sink_kind {
         SinkKind::Lines => descriptor::would_open(&spec.target),
         SinkKind::Files(_) => descriptor::would_hold_files(spec.target.path()),
-        SinkKind::Messages(_) => Ok(()),
+        SinkKind::Messages(_) | SinkKind::Segments => Ok(()),
     }
 }

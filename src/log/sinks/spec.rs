@@ -2,6 +2,7 @@
 
 use super::endpoint::{CollectorOptions, Endpoint};
 use super::rotation::{FILE_BYTES_MIN, KEEP_ALLOWED, ROTATE_ALLOWED, Rotation, Size, least, share};
+use super::spool::Spool;
 use crate::books::record_kind::EventKind;
 use crate::error::ConfigError;
 use crate::log::formats::framing::{Messaging, Transport};
@@ -134,6 +135,8 @@ pub struct OutputSpec {
     pub is_journal: bool,
     /// Of outputs to collectors.
     pub collector: CollectorOptions,
+    /// Of outputs to segments, whose target is the spool's folder.
+    pub spool: Option<Spool>,
 }
 
 impl Default for OutputSpec {
@@ -148,6 +151,7 @@ impl Default for OutputSpec {
             text_format: None,
             is_journal: false,
             collector: CollectorOptions::default(),
+            spool: None,
         }
     }
 }
@@ -172,6 +176,7 @@ impl FromStr for OutputSpec {
         let mut parts = rest.split(',');
         let text = parts.next().unwrap_or_default();
         let target = target(format, text).map_err(|wrong| error(wrong, &format.forms()))?;
+        let spool = spool(format, text).map_err(|wrong| error(wrong, &format.forms()))?;
         let mut spec = Self {
             format,
             target,
@@ -181,9 +186,10 @@ impl FromStr for OutputSpec {
             text_format: None,
             is_journal: false,
             collector: CollectorOptions::default(),
+            spool,
         };
         let allowed = format!("{}, each once", spec.options().join("; "));
-        let in_files = matches!(spec.target, Target::Path(_));
+        let in_files = spec.is_rotatable();
         read_options(parts, allowed, |name, value| {
             let allowed = |allowed: &'static str| move |wrong| (wrong, allowed.to_owned());
             match name {
@@ -196,7 +202,7 @@ impl FromStr for OutputSpec {
                     let set = spec.rotation.set_keep(value);
                     set.map_err(allowed(KEEP_ALLOWED))?;
                 }
-                _ => return spec.set_collector(name, value),
+                _ => return spec.set_own(name, value),
             }
             Ok(true)
         })
@@ -204,58 +210,22 @@ impl FromStr for OutputSpec {
         let allowed = [ROTATE_ALLOWED, KEEP_ALLOWED].join("; ");
         let fits = spec.rotation.fit();
         fits.map_err(|wrong| error(wrong, &allowed))?;
+        if let Some(spool) = &spec.spool {
+            let fits = spool.fit();
+            fits.map_err(|(wrong, allowed)| error(wrong, &allowed))?;
+            spec.target = Target::Path(spool.folder());
+        }
         Ok(spec)
     }
-}
-
-/// Help of `rotate=` and `keep=`.
-const ROTATION: &str = "\
-Options of files: rotate=TIME (1m to 30d), rotate=SIZE (1MiB to 1TiB), or both joined by +: a file that has this size, or was \
-begun in an earlier period of TIME (UTC), is closed between two lines and compressed. eve.json becomes \
-eve.json.20261130T101500Z.gz, conn.log conn.2026-11-30-10-15-00.log.gz: the time when it was begun. keep=N (1 to 100000): so many \
-closed files are kept of each name. keep=SIZE (4MiB to 1024TiB, at least four times rotate=SIZE): so many bytes of each name are \
-kept, the open file and what compression takes included; without rotate=SIZE a file then has a sixteenth of it. The oldest are \
-removed first; default: all are kept. A file that cannot be rotated goes on; with a limit of bytes up to twice its size, then \
-records are dropped and counted.
-";
-
-/// Help of outputs to collectors.
-const COLLECTORS: &str = "\
-Options of collectors: over UDP mtu=576 to 9216 (default 1500) and template=1 to 3600 seconds (default 60) of ipfix: and \
-netflow9:, pace=1 to 1000000 messages a second in read (default 5000); domain=0 to 4294967295 of ipfix: and netflow9: \
-(default 1). PORT: 4739, 2055 for netflow9:, 514 for syslog: and cef:. What a collector does not take waits, up to 1 MiB; then \
-records are dropped and counted. It is tried again each second.
-";
-
-/// The long help of `--output`: each format and its options.
-pub(crate) fn help() -> String {
-    let mut text = String::from(
-        "Where the log goes.\n\nRepeatable: KIND:TARGET[,OPTION=VALUE]... TARGET is a file, - (or /dev/stdout) for standard \
-         output, or /dev/stderr.\n",
-    );
-    text += &format!(
-        "\nWhere standard output is the journal of systemd, text:- of run gets events={} without events=: journald drops \
-         bursts of lines.\n",
-        words_of(JOURNAL_EVENTS, "+")
-    );
-    for format in FORMATS {
-        let (all, default) = [format.renders, format.events]
-            .map(|one| words_of(one, "+"))
-            .into();
-        text += &format!(
-            "\n{}: {}. Option: events={all}; default: events={default}.\n",
-            format.forms(),
-            format.about,
-        );
-    }
-    text += &format!("\n{ROTATION}\n{COLLECTORS}");
-    text
 }
 
 impl OutputSpec {
     /// Its name in the books: kind and target.
     pub fn name(&self) -> String {
-        format!("{}:{}", self.format.word, self.target)
+        match &self.spool {
+            Some(spool) => format!("{}:{}", self.format.word, spool.to),
+            None => format!("{}:{}", self.format.word, self.target),
+        }
     }
 
     /// Lines to the journal without `events=` are those that never come in bursts: journald drops bursts, after they
@@ -275,8 +245,16 @@ impl OutputSpec {
         }
     }
 
-    /// Sets an option of outputs to collectors. False: there is no such option.
-    fn set_collector(&mut self, name: &str, value: &str) -> Result<bool, (String, String)> {
+    /// Whether it has files that `rotate=` closes.
+    fn is_rotatable(&self) -> bool {
+        matches!(self.target, Target::Path(_)) && self.spool.is_none()
+    }
+
+    /// Sets an option of outputs to collectors or segments. False: there is no such option.
+    fn set_own(&mut self, name: &str, value: &str) -> Result<bool, (String, String)> {
+        if let Some(spool) = &mut self.spool {
+            return spool.set(name, value);
+        }
         let Some(of) = self.collector_of() else {
             return Ok(false);
         };
@@ -300,8 +278,11 @@ impl OutputSpec {
     /// The options of its format, each with its allowed values.
     fn options(&self) -> Vec<String> {
         let mut options = vec![format!("events={}", words_of(self.format.renders, "+"))];
-        if let Target::Path(_) = self.target {
+        if self.is_rotatable() {
             options.extend([ROTATE_ALLOWED, KEEP_ALLOWED].map(str::to_owned));
+        }
+        if let Some(spool) = &self.spool {
+            options.extend(spool.allowed().into_iter().map(str::to_owned));
         }
         if let Some((how, transport)) = self.collector_of() {
             let allowed = CollectorOptions::allowed(how, transport);
@@ -384,6 +365,15 @@ fn target(format: &Registered, text: &str) -> Result<Target, String> {
             Target::Path(path) => Ok(Target::Path(path)),
             _ => Err("it writes several files: name a folder".into()),
         },
+        (SinkKind::Segments, text) => Ok(Target::Path(text.into())),
+    }
+}
+
+/// The spool of a format that has segments.
+fn spool(format: &Registered, text: &str) -> Result<Option<Spool>, String> {
+    match format.sink_kind {
+        SinkKind::Segments => Spool::of(text).map(Some),
+        _ => Ok(None),
     }
 }
 
@@ -486,5 +476,7 @@ pub(crate) fn apart_from_captures(targets: &[Target], captures: &[PathBuf]) -> R
     Ok(())
 }
 
+mod help;
 #[cfg(test)]
 mod tests;
+pub(crate) use help::help;

@@ -34,6 +34,7 @@ use crate::log::notice::Notices;
 use crate::observe::report::ten_lines;
 use crate::observe::terminal::print_to_stderr;
 use crate::sensor::archiving::Archiving;
+use crate::sensor::delivery::Deliveries;
 use crate::sensor::signals::Signals;
 use crate::sensor::threads::spawn;
 use crate::sensor::worker::ring::LiveRing;
@@ -73,6 +74,7 @@ pub(super) fn watch(
     let (watching, witness) = witness.unzip();
     set_preexisting(&mut shards, keys, config.fanout, inherited.as_deref());
     let (shed_steps, steps) = ShedSteps::new(messenger.clone());
+    let _deliveries = Deliveries::start(&common.outputs, opened.identity.as_ref());
     let writable = confine::writable(config, opened.identity.as_ref());
     let sandbox = confine::close(config, opened.identity, &groups)?;
     let outputs = OutputsInForce::new(

@@ -9,6 +9,7 @@ pub mod example;
 pub mod glossary;
 mod interfaces;
 mod metrics;
+mod parquet;
 mod restarts;
 mod rotation;
 mod sandbox;

@@ -20,7 +20,7 @@ pub struct Section {
     pub blocks: &'static [Block],
 }
 
-use super::{block, collectors, restarts, rotation, sandbox, top};
+use super::{block, collectors, parquet, restarts, rotation, sandbox, top};
 use Block::{Item, Lines, Text};
 
 /// The description of the page `name` behind its first sentence.
@@ -112,6 +112,7 @@ pub fn of(name: &str) -> Vec<Section> {
     if matches!(name, "synledger-run" | "synledger-read") {
         all.push(section("ROTATION", rotation::ROTATION));
         all.push(section("COLLECTORS", collectors::COLLECTORS));
+        all.push(section("PARQUET", parquet::PARQUET));
     }
     all.extend([
         section("FILES", files),

@@ -64,6 +64,7 @@ fn every_page_has_all_sections() {
             "OUTPUT FORMAT",
             "ROTATION",
             "COLLECTORS",
+            "PARQUET",
             "FILES",
             "EXAMPLES",
             "SEE ALSO",
@@ -72,7 +73,7 @@ fn every_page_has_all_sections() {
         // `check` and `block` handle no signals.
         expected.retain(|&title| title != "SIGNALS" || !matches!(name, "check" | "block"));
         let writes = matches!(name, "run" | "read");
-        expected.retain(|it| !["ROTATION", "COLLECTORS"].contains(it) || writes);
+        expected.retain(|it| !["ROTATION", "COLLECTORS", "PARQUET"].contains(it) || writes);
         expected.retain(|it| !["RESTARTS", "SANDBOX"].contains(it) || name == "run");
         let heading = |line: &str| {
             line.strip_prefix(".SH ")

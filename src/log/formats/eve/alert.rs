@@ -9,15 +9,29 @@ use crate::log::formats::append;
 use crate::log::formats::stamp::Stamp;
 use std::io::Write as _;
 
+/// 1, the most severe, to 3.
+pub(crate) fn severity(detection: &Detection) -> u8 {
+    match (detection.verdict, detection.phase) {
+        (Some(Verdict::Scan) | None, Phase::Started | Phase::Continues) => 1,
+        (Some(Verdict::Unproven), _) | (_, Phase::Ended) => 3,
+        _ => 2,
+    }
+}
+
+/// The members of `synledger` as an object of their own, instead of what `out` has.
+pub(crate) fn evidence_of(out: &mut Vec<u8>, detection: &Detection, first: &mut Stamp) {
+    const NAME: &[u8] = b",\"synledger\":";
+    out.clear();
+    scan(out, detection, first);
+    out.push(b'}');
+    out.drain(..NAME.len());
+}
+
 /// `,"proto":"TCP","alert":{…}`.
 pub(super) fn signature(out: &mut Vec<u8>, detection: &Detection) {
     let about = detection.kind.about();
     let phase = 1 + detection.phase as u32;
-    let severity = match (detection.verdict, detection.phase) {
-        (Some(Verdict::Scan) | None, Phase::Started | Phase::Continues) => 1,
-        (Some(Verdict::Unproven), _) | (_, Phase::Ended) => 3,
-        _ => 2,
-    };
+    let severity = severity(detection);
     let (id, category) = (about.signature * 10 + phase, about.category);
     let (title, verb) = (about.title.to_lowercase(), detection.phase.verb());
     let _ = write!(

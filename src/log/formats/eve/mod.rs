@@ -340,6 +340,7 @@ fn endpoints(window: &mut Window<'_>, tuple: &FiveTuple, ids: &Ids) {
 }
 
 mod alert;
+pub(crate) use alert::{evidence_of as evidence, severity};
 mod block;
 mod flow;
 mod services;

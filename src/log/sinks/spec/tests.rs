@@ -117,11 +117,12 @@ fn errors_name_the_value_and_what_is_allowed() {
             "--output text: KIND:TARGET has no colon; allowed: text:- text:PATH eve:- eve:PATH zeek:DIR zeek-json:DIR \
              ipfix:udp://HOST[:PORT] ipfix:tcp://HOST[:PORT] netflow9:udp://HOST[:PORT] syslog:udp://HOST[:PORT] \
              syslog:tcp://HOST[:PORT] syslog:unix:///SOCKET cef:udp://HOST[:PORT] cef:tcp://HOST[:PORT] \
-             cef:unix:///SOCKET journald: journald:unix:///run/systemd/journal/socket",
+             cef:unix:///SOCKET journald: journald:unix:///run/systemd/journal/socket \
+             parquet:DIR parquet:s3://BUCKET/PREFIX",
         ),
         (
             "csv:d",
-            "--output csv:d: unknown kind \"csv\"; allowed: text, eve, zeek, zeek-json, ipfix, netflow9, syslog, cef, journald",
+            "--output csv:d: unknown kind \"csv\"; allowed: text, eve, zeek, zeek-json, ipfix, netflow9, syslog, cef, journald, parquet",
         ),
         (
             "eve:",
