@@ -1,4 +1,5 @@
 -- What the books of each sensor cover, cut to the period, in order. `reached_ns`: how far the books before went.
+-- stage: clipped
 clipped AS (
     SELECT
         sensor, GREATEST(first_ns, param_from_ns) AS from_ns, LEAST(last_ns, param_to_ns) AS to_ns,

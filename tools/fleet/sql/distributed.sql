@@ -9,7 +9,9 @@ touches AS (
     WHERE failed = 1
 ),
 -- include: episodes
-, touched AS (
+,
+-- stage: touched
+touched AS (
     SELECT e.watch, e.subject1, e.start_ns, s.dst_port, s.src_ip
     FROM extents e
     JOIN seen s ON e.watch = s.watch AND e.subject1 = s.dst_ip

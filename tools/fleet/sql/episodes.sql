@@ -8,6 +8,7 @@ candidates AS (
     GROUP BY watch, subject1, subject2
     HAVING COUNT(DISTINCT item) >= param_at_least
 ),
+-- stage: kept
 kept AS (
     SELECT t.watch, t.sensor, t.subject1, t.subject2, t.item, t.ts_ns
     FROM touches t
@@ -72,6 +73,7 @@ episodes AS (
     FROM numbered
     GROUP BY watch, subject1, subject2, episode
 ),
+-- stage: extents
 extents AS (
     SELECT
         e.watch, e.subject1, e.subject2, e.start_ns, e.until_ns,

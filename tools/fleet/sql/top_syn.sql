@@ -13,12 +13,16 @@ WITH marked AS (
         AND
         -- include: period
 )
-SELECT
-    src_ip, SUM(attempts) AS attempts, SUM(ended) AS ended, SUM(failed) AS failed,
-    COUNT(DISTINCT port) AS ports, COUNT(DISTINCT host) AS hosts,
-    COUNT(DISTINCT sensor) AS sensors, MIN(ts_ns) AS first_ns, MAX(ts_ns) AS last_ns
-FROM marked
-GROUP BY src_ip
-HAVING SUM(attempts) > 0
-ORDER BY SUM(attempts) DESC, src_ip
+, summed AS (
+    SELECT
+        src_ip, SUM(attempts) AS tries, SUM(ended) AS ended, SUM(failed) AS failed,
+        COUNT(DISTINCT port) AS ports, COUNT(DISTINCT host) AS hosts,
+        COUNT(DISTINCT sensor) AS sensors, MIN(ts_ns) AS first_ns, MAX(ts_ns) AS last_ns
+    FROM marked
+    GROUP BY src_ip
+)
+SELECT src_ip, tries AS attempts, ended, failed, ports, hosts, sensors, first_ns, last_ns
+FROM summed
+WHERE tries > 0
+ORDER BY tries DESC, src_ip
 LIMIT param_limit

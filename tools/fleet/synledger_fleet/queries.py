@@ -51,8 +51,8 @@ QUERIES = {query.name: query for query in (
 
 def sql_folder():
     """Where the SQL lies: in the package, or beside it in a working tree."""
-    beside = pathlib.Path(__file__).parent.parent / "sql"
-    return beside if beside.is_dir() else importlib.resources.files("synledger_fleet") / "sql"
+    inside = importlib.resources.files("synledger_fleet") / "sql"
+    return inside if inside.is_dir() else pathlib.Path(__file__).parent.parent / "sql"
 
 
 @functools.cache

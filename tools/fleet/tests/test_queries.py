@@ -8,7 +8,7 @@ import unittest
 
 import brute
 import made
-
+import tree  # noqa: F401
 from synledger_fleet.asking import Fleet
 from synledger_fleet.period import Period
 
@@ -95,7 +95,7 @@ class Answers(unittest.TestCase):
         self.assertTrue(best.cut)
 
     def test_connections(self):
-        for host in ("198.51.100.4", "192.0.2.252", "2001:db8::9"):
+        for host in ("198.51.100.4", "192.0.2.252", "2001:db8::c0"):
             self.check("connections", brute.connections(self.rows, host), {"host": host})
 
     def test_first_seen(self):

@@ -11,6 +11,7 @@ from ..errors import FleetError
 from ..places import Place, Store
 from ..queries import literal
 from ..schema import columns_clickhouse
+from ..stages import next_stage
 
 # Joins give NULL for what is missing, as SQL says. The partition columns are made from the path, as text:
 # ClickHouse would read a sensor named 007 as a number.
@@ -49,6 +50,19 @@ class Engine:
 
     def query(self, sql: str) -> pa.Table:
         """The answer."""
+        names = []
+        try:
+            # ClickHouse computes a common table expression anew wherever it is named.
+            while staged := next_stage(sql):
+                names.append(f"staged_{staged.name}")
+                self._run(f"CREATE TABLE {names[-1]} ENGINE = Memory AS {staged.sql}\n{SETTINGS}", "CSV")
+                sql = staged.rest
+            return self._rows(sql)
+        finally:
+            for name in names:
+                self._run(f"DROP TABLE IF EXISTS {name}", "CSV")
+
+    def _rows(self, sql: str) -> pa.Table:
         answer = self._run(f"SELECT * FROM (\n{sql.rstrip().rstrip(';')}\n)\n{SETTINGS}", "Arrow")
         data = answer.bytes()
         if not data:

@@ -7,6 +7,11 @@ from datafusion.object_store import AmazonS3
 from ..errors import FleetError
 from ..places import Place, Store
 from ..schema import PARTITIONS, READ_SCHEMA
+from ..stages import next_stage
+
+
+def _empty(schema: pa.Schema) -> list[pa.RecordBatch]:
+    return [pa.RecordBatch.from_pylist([], schema=schema)]
 
 
 class Engine:
@@ -36,11 +41,23 @@ class Engine:
 
     def query(self, sql: str) -> pa.Table:
         """The answer."""
+        names = []
         try:
-            frame = self.context.sql_with_options(sql, self.only_read)
-            return frame.to_arrow_table()
+            # DataFusion computes a common table expression anew wherever it is named.
+            while staged := next_stage(sql):
+                table = self._run(staged.sql)
+                names.append(f"staged_{staged.name}")
+                self.context.register_record_batches(names[-1], [table.to_batches() or _empty(table.schema)])
+                sql = staged.rest
+            return self._run(sql)
         except Exception as error:
             raise FleetError(f"DataFusion: {error}") from None
+        finally:
+            for name in names:
+                self.context.deregister_table(name)
+
+    def _run(self, sql: str) -> pa.Table:
+        return self.context.sql_with_options(sql, self.only_read).to_arrow_table()
 
     def close(self) -> None:
         """Nothing is kept open."""

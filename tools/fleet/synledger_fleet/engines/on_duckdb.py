@@ -40,7 +40,7 @@ class Engine:
     def query(self, sql: str) -> pa.Table:
         """The answer."""
         try:
-            return self.connection.execute(sql).to_arrow_table()
+            return self.connection.sql(sql).to_arrow_table()
         except duckdb.Error as error:
             raise FleetError(f"DuckDB: {error}") from None
 
