@@ -14,21 +14,21 @@ WITH named AS (
         -- include: period
 ),
 by_sensor AS (
-    SELECT address, port, sensor, MIN(ts_ns) AS first_ns, MAX(ts_ns) AS last_ns, COUNT(*) AS records
+    SELECT address, port, sensor, MIN(ts_ns) AS begin_ns, MAX(ts_ns) AS end_ns, COUNT(*) AS seen
     FROM named
     GROUP BY address, port, sensor
 ),
 ranked AS (
     SELECT
-        address, port, sensor, first_ns, last_ns, records,
-        ROW_NUMBER() OVER (PARTITION BY address, port ORDER BY first_ns, sensor) AS place
+        address, port, sensor, begin_ns, end_ns, seen,
+        ROW_NUMBER() OVER (PARTITION BY address, port ORDER BY begin_ns, sensor) AS place
     FROM by_sensor
 )
 SELECT
-    MIN(first_ns) AS first_ns, address, port, MIN(CASE WHEN place = 1 THEN sensor ELSE NULL END) AS sensor,
-    COUNT(*) AS sensors, SUM(records) AS records, MAX(last_ns) AS last_ns
+    MIN(begin_ns) AS first_ns, address, port, MIN(CASE WHEN place = 1 THEN sensor ELSE NULL END) AS first_sensor,
+    COUNT(*) AS sensors, SUM(seen) AS records, MAX(end_ns) AS last_ns
 FROM ranked
 GROUP BY address, port
-HAVING MIN(first_ns) >= param_new_since_ns
+HAVING MIN(begin_ns) >= param_new_since_ns
 ORDER BY first_ns, address, port
 LIMIT param_limit

@@ -173,7 +173,7 @@ def first_seen(rows, of, new_since=BEGIN):
         if counts and _is_tcp(row):
             key = (row["src_ip"] if of == "source" else row["dst_ip"], row["dst_port"] if of == "service" else -1)
             seen.setdefault(key, []).append((row["ts_ns"], row["sensor"]))
-    return [{"address": address, "port": port, "first_ns": min(own)[0], "sensor": min(own)[1],
+    return [{"address": address, "port": port, "first_ns": min(own)[0], "first_sensor": min(own)[1],
              "sensors": len({sensor for _, sensor in own}), "records": len(own), "last_ns": max(own)[0]}
             for (address, port), own in seen.items() if min(own)[0] >= new_since]
 

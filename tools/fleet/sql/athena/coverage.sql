@@ -53,7 +53,7 @@ WITH clipped AS (
     o.to_ns AS to_ns,
     o.lost AS lost,
     o.not_watched_ns AS not_watched_ns,
-    COALESCE(o.reached_ns, b.begin_ns) AS reached_ns,
+    GREATEST(COALESCE(o.reached_ns, b.begin_ns), b.begin_ns) AS reached_ns,
     b.begin_ns AS begin_ns,
     b.end_ns AS end_ns
   FROM ordered AS o

@@ -41,9 +41,9 @@ WITH named AS (
     address,
     port,
     sensor,
-    MIN(ts_ns) AS first_ns,
-    MAX(ts_ns) AS last_ns,
-    COUNT(*) AS records
+    MIN(ts_ns) AS begin_ns,
+    MAX(ts_ns) AS end_ns,
+    COUNT(*) AS seen
   FROM named
   GROUP BY
     address,
@@ -54,26 +54,26 @@ WITH named AS (
     address,
     port,
     sensor,
-    first_ns,
-    last_ns,
-    records,
-    ROW_NUMBER() OVER (PARTITION BY address, port ORDER BY first_ns NULLS FIRST, sensor NULLS FIRST) AS place
+    begin_ns,
+    end_ns,
+    seen,
+    ROW_NUMBER() OVER (PARTITION BY address, port ORDER BY begin_ns NULLS FIRST, sensor NULLS FIRST) AS place
   FROM by_sensor
 )
 SELECT
-  MIN(first_ns) AS first_ns,
+  MIN(begin_ns) AS first_ns,
   address,
   port,
-  MIN(CASE WHEN place = 1 THEN sensor ELSE NULL END) AS sensor,
+  MIN(CASE WHEN place = 1 THEN sensor ELSE NULL END) AS first_sensor,
   COUNT(*) AS sensors,
-  SUM(records) AS records,
-  MAX(last_ns) AS last_ns
+  SUM(seen) AS records,
+  MAX(end_ns) AS last_ns
 FROM ranked
 GROUP BY
   address,
   port
 HAVING
-  MIN(first_ns) >= param_new_since_ns
+  MIN(begin_ns) >= param_new_since_ns
 ORDER BY
   first_ns NULLS FIRST,
   address NULLS FIRST,

@@ -59,7 +59,7 @@ clipped AS (
     o.to_ns AS to_ns,
     o.lost AS lost,
     o.not_watched_ns AS not_watched_ns,
-    COALESCE(o.reached_ns, b.begin_ns) AS reached_ns,
+    GREATEST(COALESCE(o.reached_ns, b.begin_ns), b.begin_ns) AS reached_ns,
     b.begin_ns AS begin_ns,
     b.end_ns AS end_ns
   FROM ordered AS o
@@ -67,69 +67,69 @@ clipped AS (
 ), tails AS (
   SELECT
     sensor,
-    MAX(to_ns) AS from_ns,
-    MAX(end_ns) AS to_ns
+    MAX(to_ns) AS covered_ns,
+    MAX(end_ns) AS stop_ns
   FROM stretches
   GROUP BY
     sensor
 ), listed AS (
   SELECT
     sensor,
-    reached_ns AS from_ns,
-    from_ns AS to_ns,
+    reached_ns AS start_at,
+    from_ns AS end_at,
     'missing' AS what,
-    0 AS lost,
-    from_ns - reached_ns AS not_watched_ns
+    0 AS lost_count,
+    from_ns - reached_ns AS unwatched
   FROM stretches
   WHERE
     from_ns - reached_ns > param_gap_ns
   UNION ALL
   SELECT
     sensor,
-    from_ns,
-    to_ns,
+    covered_ns AS start_at,
+    stop_ns AS end_at,
     'missing' AS what,
-    0 AS lost,
-    to_ns - from_ns AS not_watched_ns
+    0 AS lost_count,
+    stop_ns - covered_ns AS unwatched
   FROM tails
   WHERE
-    to_ns - from_ns > param_gap_ns
+    stop_ns - covered_ns > param_gap_ns
   UNION ALL
   SELECT
     sensor,
-    from_ns,
-    to_ns,
+    from_ns AS start_at,
+    to_ns AS end_at,
     'lost' AS what,
-    lost,
-    0 AS not_watched_ns
+    lost AS lost_count,
+    0 AS unwatched
   FROM stretches
   WHERE
     lost > 0
   UNION ALL
   SELECT
     sensor,
-    from_ns,
-    to_ns,
+    from_ns AS start_at,
+    to_ns AS end_at,
     'not_watched' AS what,
-    0 AS lost,
-    not_watched_ns
+    0 AS lost_count,
+    not_watched_ns AS unwatched
   FROM stretches
   WHERE
     not_watched_ns > 0
 )
 SELECT
   sensor,
-  from_ns,
-  to_ns,
+  start_at AS from_ns,
+  end_at AS to_ns,
   what,
-  lost,
-  not_watched_ns
+  lost_count AS lost,
+  unwatched AS not_watched_ns
 FROM listed
 ORDER BY
-  from_ns NULLS FIRST,
+  start_at NULLS FIRST,
   sensor NULLS FIRST,
   what NULLS FIRST,
-  to_ns NULLS FIRST,
-  lost NULLS FIRST,
-  not_watched_ns NULLS FIRST
+  end_at NULLS FIRST,
+  lost_count NULLS FIRST,
+  unwatched NULLS FIRST
 LIMIT param_limit

@@ -40,7 +40,7 @@ def render(data: Data, title: str) -> str:
     for name, text in (("POLICY", policy), ("TITLE", html.escape(printable(title))), ("STYLE", style), ("SCRIPT", script),
                        # Last: nothing in the data is taken for a place of the template.
                        ("DATA", embedded(data))):
-        page = page.replace(f"%{name}%", text, 1)
+        page = page.replace(f"%{name}%", text)
     return page
 
 

@@ -35,7 +35,7 @@ function chart(id, height, left) {
   const svg = make(place, "svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img" });
   const right = width - 8, bottom = height - 22;
   const x = (ms) => left + (right - left) * Math.min(1, Math.max(0, (ms - data.since) / (data.until - data.since)));
-  const ticks = Math.max(1, Math.min(6, Math.floor((right - left) / 110)));
+  const ticks = Math.max(1, Math.min(6, Math.floor((right - left) / 140)));
   for (let at = 0; at <= ticks; at++) {
     const ms = data.since + (data.until - data.since) * at / ticks;
     make(svg, "line", { x1: x(ms), x2: x(ms), y1: 4, y2: bottom, class: "grid" });
