@@ -44,8 +44,11 @@ def store(rows: list[dict], folder: pathlib.Path) -> None:
         inside.sort(key=lambda row: [(row.get(name) is not None, row.get(name)) for name in _ORDER])
         path = folder / f"date={date}" / f"hour={hour}" / f"sensor={sensor}"
         path.mkdir(parents=True, exist_ok=True)
-        columns = {name: pa.array([row.get(name) for row in inside], kind) for name, kind in FIELDS}
-        pq.write_table(pa.table(columns, schema=SCHEMA), path / f"{date}T{hour}-0.parquet", compression="zstd")
+        used = set().union(*inside)
+        columns = {name: pa.array([row.get(name) for row in inside], kind) if name in used else pa.nulls(len(inside), kind)
+                   for name, kind in FIELDS}
+        pq.write_table(pa.table(columns, schema=SCHEMA), path / f"{date}T{hour}-0.parquet", compression="zstd",
+                       use_dictionary=["kind", "src_ip", "dst_ip", "conn_state", "service"])
 
 
 class Maker:

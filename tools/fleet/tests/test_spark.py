@@ -32,8 +32,10 @@ class Cluster:
         self.processes: list[subprocess.Popen] = []
         self.port = free_port()
         self.master = f"spark://{HOST}:{self.port}"
-        self.environment = os.environ | {"SPARK_LOCAL_IP": HOST, "SPARK_HOME": str(pathlib.Path(pyspark.__file__).parent),
-                                         "SPARK_WORKER_DIR": f"{self.folder}/work", "SPARK_LOCAL_DIRS": self.folder}
+        # The package has no build folders by whose names the workers would find out the version of Scala.
+        self.environment = os.environ | {
+            "SPARK_LOCAL_IP": HOST, "SPARK_SCALA_VERSION": "2.13", "SPARK_HOME": str(pathlib.Path(pyspark.__file__).parent),
+            "SPARK_WORKER_DIR": f"{self.folder}/work", "SPARK_LOCAL_DIRS": self.folder}
         self._start("master.Master", "--host", HOST, "--port", str(self.port), "--webui-port", str(free_port()))
         self._wait("master", "started at")
         for number in range(workers):
