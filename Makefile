@@ -97,6 +97,17 @@ test-tools: ## Test the oracle, the comparison and the test runner themselves
 	cd tools/oracle && PYTHONDONTWRITEBYTECODE=1 python3 -m unittest -v
 	cd tools && PYTHONDONTWRITEBYTECODE=1 python3 -m unittest -v
 
+FLEET := target/fleet
+.PHONY: test-fleet
+test-fleet: ## Install the fleet's wheel and engines into target/fleet; every query on every engine against brute force (FLEET_ENGINES="… spark")
+	tools/fleet/install $(FLEET) 'duckdb,chdb,spark'
+	cd tools/fleet/tests && FLEET_ENGINES="$${FLEET_ENGINES-datafusion duckdb chdb spark}" $(abspath $(FLEET))/bin/python -B -m unittest -v
+
+.PHONY: test-fleet-short
+test-fleet-short: ## The same with DataFusion alone
+	tools/fleet/install $(FLEET) ''
+	cd tools/fleet/tests && FLEET_ENGINES=datafusion $(abspath $(FLEET))/bin/python -B -m unittest
+
 .PHONY: test-packages
 test-packages: ## Make and test what is given away: bytes, package and unit on a booted machine, image, Ansible role (as root)
 	tools/install-test-deps packages
@@ -234,7 +245,7 @@ flood: load-build ## Write a capture for tools/replay: target/flood.pcap (REPLAY
 	target/release/loadtest flood --load $(REPLAY_LOAD) --frames $(REPLAY_FRAMES) --write target/flood.pcap >/dev/null
 
 SCRIPTS := .ci/run packaging/tests/boot $(addprefix packaging/debian/,postinst postrm prerm) \
-	$(addprefix packaging/cloud/codedeploy/,install start validate) tools/as-root tools/install-test-deps tools/race tools/replay tools/run-tests tools/witness-fault
+	$(addprefix packaging/cloud/codedeploy/,install start validate) tools/as-root tools/fleet/install tools/install-test-deps tools/race tools/replay tools/run-tests tools/witness-fault
 .PHONY: check
 check: ## What CI holds against us: format, lints, docs, tidy, licences; warnings are errors
 	@if $(CARGO) fmt --version >/dev/null 2>&1; then set -x; $(CARGO) fmt --all --check; \

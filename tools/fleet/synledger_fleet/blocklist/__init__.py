@@ -1,0 +1,1 @@
+"""Block lists: from an answer to what sensors, firewalls and clouds load."""
