@@ -29,6 +29,7 @@ pub static PARQUET: Registered = Registered {
     renders: &RENDERS,
     events: &RENDERS,
     services: false,
+    parts: false,
     sink_kind: SinkKind::Segments,
     open: |context, traits| Box::new(Rows::new(context, traits.output)),
 };
@@ -127,7 +128,7 @@ impl Rows {
             row.int(Column::TcpFlagsResp, resp.tcp_flags);
         }
         row.boolean(Column::Midstream, flow.midstream);
-        row.boolean(Column::Tunnel, flow.tunnel);
+        row.boolean(Column::Tunnel, flow.inside.tunnel().is_some());
         row.boolean(Column::Interim, flow.interim);
         row.long(Column::Part, flow.part.into());
         row.end();
