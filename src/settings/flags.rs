@@ -351,12 +351,12 @@ pub struct CommonArgs {
     /// Whether checksums are verified.
     #[command(flatten)]
     pub checksums: ChecksumArgs,
-    /// How flows are reported.
-    #[command(flatten)]
-    pub flows: FlowArgs,
     /// What is detected.
     #[command(flatten)]
     pub detectors: crate::inspect::Flags,
+    /// How flows are reported.
+    #[command(flatten)]
+    pub flows: FlowArgs,
     /// Local networks and addresses.
     ///
     /// They determine the direction of connections; repeatable. `run` adds the addresses of this host.

@@ -144,7 +144,8 @@ pub fn export(exporter: &Exporter, capture: &Path, dir: &Path, output: &str, hal
     let program = synledger();
     let done = exporter
         .command(program.get_program())
-        .args(["read", "-q", "--output", output])
+        // EVE then has a record of each part, too.
+        .args(["read", "-q", "--active-timeout", "60", "--output", output])
         .args([
             "--output",
             &format!("eve:{},events=flow+stats", eve.display()),

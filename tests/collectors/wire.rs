@@ -125,6 +125,8 @@ fn over_tcp_every_record_comes_with_the_numbers_before_it() {
             .args([
                 "read",
                 "-q",
+                "--active-timeout",
+                "60",
                 "--output",
                 &format!("ipfix:tcp://{address},events=flow"),
             ])

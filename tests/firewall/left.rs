@@ -63,7 +63,7 @@ pub fn nothing_is_left() {
     ] {
         refused(
             words,
-            "/nonexistent/sock: there is no such socket: start `synledger run` with --block, or name its socket with \
+            "/nonexistent/sock: there is no such socket: start `synledger run` with --status-socket or --block, or name its socket with \
              --socket. No earlier sensor left blocks in the kernel, either\n",
         );
     }

@@ -10,7 +10,7 @@ pub const DESCRIPTION: &[Block] = &[
         "Sources and destinations are counted while somebody looks: an answer is about the last 30 to 60 seconds, or about the time since the first look. Of a flood that is folded, the sources are known by prefixes, and only those that sent much. All clients that ask within 0.4 s get one answer, so that ten cost the sensor what one costs.",
     ),
     Text(
-        "Keys are in the last line of the screen. Colours are left out where NO_COLOR is set. The screen needs 80 × 24 characters; a smaller one is cut.",
+        "Keys are in the last line of the screen. Colours are left out where NO_COLOR is set. The screen needs 80 columns and 24 lines; a smaller one is cut.",
     ),
 ];
 
