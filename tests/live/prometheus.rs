@@ -191,12 +191,16 @@ fn every_expression_of_the_dashboard_has_samples_of_a_sensor_under_load() {
             }
         }
         assert!(unused.is_empty(), "no expression has {unused:?}");
+        // Whether a busy machine drops frames is not for a test to say. Without a loss nothing may be alerted on.
+        let missed = query("sum(synledger_missed_total) > 0").is_some_and(|some| !some.is_empty());
         let firing = query("ALERTS{alertstate=\"firing\"}").expect("an answer");
         let names = firing
             .iter()
             .filter_map(|one| one["metric"]["alertname"].as_str());
         let names: BTreeSet<&str> = names.collect();
-        assert_eq!(names, BTreeSet::from(FIRING));
+        let missed = Some("SynledgerMissed").filter(|name| missed && names.contains(name));
+        let expected: BTreeSet<&str> = FIRING.into_iter().chain(missed).collect();
+        assert_eq!(names, expected);
         eprintln!(
             "{} expressions, {} with samples",
             all.len(),
