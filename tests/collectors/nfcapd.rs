@@ -184,7 +184,11 @@ pub fn sums_of_eve(eve: &str, halves: bool) -> Sums {
         ];
         match halves {
             true => {
-                let with = both.iter().filter(|(packets, _)| *packets > 0);
+                // The last part of a flow may have no packets: then it is the originator's.
+                let is_empty = both[0].0 + both[1].0 == 0;
+                let with = both.iter().enumerate();
+                let with = with.filter(|(at, (packets, _))| *packets > 0 || is_empty && *at == 0);
+                let with = with.map(|(_, both)| both);
                 with.for_each(|(packets, bytes)| sums.add(*packets, *bytes));
             }
             false => sums.add(both[0].0 + both[1].0, both[0].1 + both[1].1),
