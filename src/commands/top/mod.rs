@@ -9,6 +9,7 @@ mod tests;
 use super::block::exchange::ask_sensor;
 use crate::error::Failure;
 use crate::settings::flags::TopArgs;
+use crate::time::clock::monotonic_ns;
 use crate::words::printable;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -20,7 +21,7 @@ use serde_json::{Value, json};
 use settings::{Asked, Settings};
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A screen that is printed, where standard output is no terminal.
 const PRINTED: (u16, u16) = (100, 40);
@@ -62,11 +63,12 @@ fn show(
     pause: Duration,
 ) -> Result<u8, Failure> {
     let mut settings = Settings::new(std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty()));
-    let mut asked = Instant::now();
+    let mut asked_ns = monotonic_ns();
     loop {
         let drawn = terminal.draw(|frame| Screen::new(&looks, &settings).draw(frame));
         drawn.map_err(Failure::run)?;
-        let left = pause.saturating_sub(asked.elapsed());
+        let passed_ns = u64::try_from(monotonic_ns() - asked_ns).unwrap_or(0);
+        let left = pause.saturating_sub(Duration::from_nanos(passed_ns));
         if event::poll(left).map_err(Failure::run)? {
             if let Event::Key(key) = event::read().map_err(Failure::run)?
                 && key.kind != KeyEventKind::Release
@@ -76,7 +78,7 @@ fn show(
             }
             continue;
         }
-        asked = Instant::now();
+        asked_ns = monotonic_ns();
         if !settings.paused {
             match ask(socket) {
                 Ok(answer) => looks.take(answer),
