@@ -3,7 +3,7 @@
 use super::absent::{Running, run, with_link};
 use super::common::{fails, synledger, synledger_as_nobody};
 use super::host::{
-    Host, PATIENCE, add, add_others_rules, kill_hard, nft, others_rules, with_nftables,
+    Host, PATIENCE, add, add_others_rules, kill_hard, nft, others_rules, wait_until, with_nftables,
 };
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
@@ -174,6 +174,9 @@ fn what_a_sensor_left_is_shown_and_removed_once_it_has_ended_and_nobody_elses_ru
                     sensor.0.wait().expect("it is killed");
                 }
             }
+            // It sees that the sensor has ended, and ends.
+            let knows = || printed(&["list"]).contains("knows it");
+            wait_until("end of the helper", || !knows());
             is_shown_and_removed();
             assert_eq!(others_rules(), before, "kept: {is_kept}");
         }
